@@ -1,0 +1,100 @@
+"""Every exception of ours, classed by what the caller does next."""
+
+
+class MarketdError(Exception):
+    """The root: catch this to catch all of ours and nothing else."""
+
+
+# --- try again, later -------------------------------------------------------------------------
+
+
+class RetryableError(MarketdError):
+    """The outside failed; back off and try again, for ever."""
+
+
+class ConnectionLost(RetryableError):
+    """A socket was refused, dropped, reset or fell silent."""
+
+
+class UpgradeRefused(RetryableError):
+    """A server answered the web-socket upgrade with an HTTP status that is not 101.
+
+    `status` is that status; the venue's protocol knows which ones are permanent.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class VenueThrottled(RetryableError):
+    """The venue asked for patience: wait at least `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class VenueSilent(RetryableError):
+    """The venue did not answer a request within our deadline."""
+
+
+class StorageBusy(RetryableError):
+    """The database cannot take the batch now; the whole batch is to be run again."""
+
+
+class StorageRefused(StorageBusy):
+    """The database said no in a way that waiting alone rarely mends (wrong password): try slowly."""
+
+
+# --- the venue said no ------------------------------------------------------------------------
+
+
+class RejectedError(MarketdError):
+    """The venue refused a request, and said so."""
+
+
+# --- somebody broke a protocol ----------------------------------------------------------------
+
+
+class ProtocolError(MarketdError):
+    """A message broke the protocol. Raised as one of its two subclasses only."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We tried to send what the protocol does not allow: our bug."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what the protocol does not allow; `frame` is a sample of it."""
+
+    def __init__(self, message: str, *, frame: str = "") -> None:
+        super().__init__(message)
+        self.frame = frame
+
+
+# --- stop trying ------------------------------------------------------------------------------
+
+
+class PermanentError(MarketdError):
+    """Trying again cannot help (bad token, unknown symbol); the message says what to do."""
+
+
+class ConfigError(MarketdError):
+    """The settings are wrong: stop before starting, exit status 78."""
+
+
+class SchemaNewer(ConfigError):
+    """The database was written by a newer marketd than this one."""
+
+
+class AlreadyRunning(MarketdError):
+    """Another process holds the state directory's lock; `pid` is its process id."""
+
+    def __init__(self, message: str, *, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class InvariantError(MarketdError):
+    """Our own bug: crash the actor and let the supervisor decide."""

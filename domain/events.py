@@ -1,0 +1,46 @@
+"""The fixed vocabulary of what the log and the `actor_event` table say, and the one way to say it."""
+
+import enum
+import logging
+
+LOGGER = logging.getLogger("marketd")
+
+
+class Event(enum.StrEnum):
+    """What happened; `EVENT=` in the journal, `event` in JSON lines and in `actor_event`."""
+
+    START = "start"  # the daemon starts; detail: version, state directory, database
+    READY = "ready"  # control answers, the gate runs, ticks are accepted
+    STOP = "stop"  # a stop was asked for, and its last line
+    STATE = "state"  # a market or connection changed its state
+    CRASH = "crash"  # an actor failed by our own fault
+    RESTART = "restart"  # an actor is started over, and why
+    QUARANTINE = "quarantine"  # too many crashes: one probe at a time from now on
+    REFUSED = "refused"  # a venue refused something for good
+    FRAME = "frame"  # a frame could not be decoded, or is not known
+    OVERFLOW = "overflow"  # a mailbox was full; the oldest was dropped and counted
+    CLOCK = "clock"  # the wall clock stepped back
+    DATABASE = "database"  # the database went away or came back
+    MIGRATION = "migration"  # the schema was brought up to date
+    RELOAD = "reload"  # the settings were read again, or could not be
+    CONTROL = "control"  # somebody asked for something over the control socket
+    DESIRED = "desired"  # what is wanted changed: market stopped, drain, kill switch
+    STATUS = "status"  # one line per child, on SIGUSR1
+    SETTINGS = "settings"  # something about the settings the operator should know
+    FAULT = "fault"  # the simulator did what --fault asked for
+
+
+def emit(
+    event: Event,
+    message: str,
+    *,
+    level: int = logging.INFO,
+    actor: str = "",
+    **fields: str | int | float | None,
+) -> None:
+    """Say once what happened: `message` for people, the rest as fields for machines.
+
+    `fields` are what `docs` and the design name: market, venue, state, reason, ids. Never per
+    tick, never a secret, never a whole frame.
+    """
+    LOGGER.log(level, "%s", message, extra={"event": event, "actor": actor, "fields": fields})

@@ -1,0 +1,56 @@
+"""What actors say to each other, beside lists of ticks. Frozen; never changed after sending."""
+
+from typing import Protocol
+
+import attrs
+
+from domain.errors import MarketdError
+
+
+class Answerable(Protocol):
+    """Takes the answer to one request, once; see `actors.mailbox.Answer`."""
+
+    def set(self, value: None, /) -> None:
+        """Answer: it is done."""
+
+    def fail(self, error: MarketdError, /) -> None:
+        """Answer: it cannot be done, and why."""
+
+
+@attrs.frozen(kw_only=True)
+class Subscribe:
+    """A market asks to be subscribed in that very session; answered when the venue confirmed."""
+
+    symbol: str
+    session: int
+    answer: Answerable
+
+
+@attrs.frozen(kw_only=True)
+class Resubscribe(Subscribe):
+    """A stale market asks to be unsubscribed and subscribed again."""
+
+
+@attrs.frozen(kw_only=True)
+class Unsubscribe:
+    """A market is stopped or removed."""
+
+    symbol: str
+
+
+@attrs.frozen(kw_only=True)
+class Close:
+    """The connection is to say goodbye and end its run."""
+
+
+Request = Subscribe | Unsubscribe | Close
+
+
+@attrs.frozen(kw_only=True)
+class ActorEvent:
+    """Something happened; one row of `actor_event`. `detail` is text for people."""
+
+    ts_us: int
+    actor: str
+    event: str
+    detail: str
