@@ -1,0 +1,91 @@
+"""Connections to the embedded database. Imported only where one is used."""
+
+import contextlib
+import sqlite3
+import threading
+import weakref
+from typing import Self
+
+import attrs
+
+from domain.errors import StorageBusy
+from storage.faults import sqlite_fault
+from storage.session import Counts, Dialect
+from storage.target import SqliteTarget
+
+# SQLite sleeps through interrupt() while it waits for a lock: so less than the second that a
+# thread has after the cut. Longer waits are retries.
+LOCK_TIMEOUT_S = 0.75
+
+PRAGMAS = (
+    # Before the first table, or never: lets old days be given back to the file system in steps.
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    # Readers and the writer do not wait for each other.
+    "PRAGMA journal_mode = WAL",
+    # FULL: without a journal of our own this file is the only copy, and NORMAL may lose the commits
+    # since the last checkpoint to a power cut. It costs one fsync a transaction, one in store_every_ms.
+    "PRAGMA synchronous = FULL",
+)
+
+
+class WeaklyHeldConnection(sqlite3.Connection):
+    """A connection that can be found, to interrupt it, without being kept."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class SqliteDriver:
+    """Makes connections that another thread can interrupt."""
+
+    target: SqliteTarget
+    counts: Counts = attrs.field(factory=Counts)
+    dialect: Dialect = Dialect.SQLITE
+    threadsafety: int = 1  # for DBUtils: connections are not shared
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _open: "weakref.WeakSet[WeaklyHeldConnection]" = attrs.field(factory=weakref.WeakSet)
+    _stopping: threading.Event = attrs.field(factory=threading.Event)
+
+    def connect(self) -> WeaklyHeldConnection:
+        """Return a connection in which we alone begin transactions; the file is made if missing."""
+        self._check()
+        self.counts.connects += 1
+        connection = sqlite3.connect(
+            self.target.path,
+            timeout=LOCK_TIMEOUT_S,
+            isolation_level=None,  # the module begins no transaction behind our back
+            check_same_thread=False,  # one thread at a time, but not always the same one
+            factory=WeaklyHeldConnection,
+        )
+        with contextlib.ExitStack() as undo:
+            undo.callback(connection.close)
+            with self._lock:
+                self._open.add(connection)
+            self._check()
+            for pragma in PRAGMAS:
+                connection.execute(pragma).close()
+                self.counts.statements += 1
+            undo.pop_all()
+        return connection
+
+    def patient(self) -> Self:
+        """Return itself: SQLite has no timeout but that for locks."""
+        return self
+
+    def translate(self, exc: Exception) -> StorageBusy:
+        """Return our error."""
+        return sqlite_fault(code=getattr(exc, "sqlite_errorcode", None), text=f"{exc} ({self.target.path})")
+
+    def sever(self) -> None:
+        """Nothing to do: closing a file waits for nobody."""
+
+    def cut(self) -> None:
+        """Interrupt what is under way; no connection is begun any more."""
+        self._stopping.set()
+        with self._lock:
+            for connection in list(self._open):
+                with contextlib.suppress(sqlite3.ProgrammingError):  # closed already
+                    connection.interrupt()
+
+    def _check(self) -> None:
+        if self._stopping.is_set():
+            raise StorageBusy("stopping: no connection is begun any more")

@@ -1,0 +1,38 @@
+"""Fixtures for everybody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from databases import AnyDatabase, MariaDB, MariadbDatabase, SqliteDatabase, running_mariadb
+
+from storage.target import SqliteTarget
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDB]:
+    with running_mariadb() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(mariadb_server: MariaDB) -> Iterator[MariadbDatabase]:
+    """A new database of the private server; the test may kill, pause and misconfigure that."""
+    mariadb_server.make_sound()
+    name = mariadb_server.new_database()
+    yield MariadbDatabase(target=mariadb_server.target(name), server=mariadb_server)
+    mariadb_server.make_sound()
+    mariadb_server.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> SqliteDatabase:
+    """A new file that nobody has opened yet."""
+    return SqliteDatabase(target=SqliteTarget(path=tmp_path / "marketd.db"))
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database(request: pytest.FixtureRequest) -> AnyDatabase:
+    """Both databases, one after the other."""
+    found: AnyDatabase = request.getfixturevalue(request.param)
+    return found
