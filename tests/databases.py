@@ -30,7 +30,7 @@ from storage.target import MysqlTarget, SqliteTarget, Target
 USER = "marketd"
 PASSWORD = "pass'wörd%s"  # letters that a careless client would mangle
 START_WITHIN_S = 60.0  # a guard against hanging; a start takes about one second
-INSTALL = "install Debian's package mariadb-server (no server needs to run): tests start their own"
+INSTALL = "install Debian's packages mariadb-server-core and mariadb-client-core (no server needs to run)"
 
 
 def find_program(name: str) -> str:
