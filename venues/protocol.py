@@ -104,7 +104,9 @@ class VenueSettings:
         default=60.0, validator=_check_positive, metadata={"help": "silence that makes a market stale"}
     )
     markets_per_connection: int | None = attrs.field(
-        default=None, validator=validators.optional(validators.ge(1)), metadata={"help": "markets that share a socket"}
+        default=None,
+        validator=validators.optional(validators.ge(1)),
+        metadata={"help": "markets that share a socket"},
     )
     account: str | None = attrs.field(default=None, metadata={"help": "account to trade on"})
     connect_timeout_s: float = attrs.field(

@@ -76,9 +76,7 @@ class Subscriptions:
             joining[symbol] = None
         self._asked.setdefault(symbol, []).append(request.answer)
 
-    def _plan_unsubscribe(
-        self, symbol: str, *, joining: dict[str, None], leaving: dict[str, None]
-    ) -> None:
+    def _plan_unsubscribe(self, symbol: str, *, joining: dict[str, None], leaving: dict[str, None]) -> None:
         if symbol in self._confirmed or (symbol in self._asked and symbol not in joining):
             leaving[symbol] = None
         joining.pop(symbol, None)

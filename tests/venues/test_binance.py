@@ -1,0 +1,333 @@
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from domain.errors import ConfigError, RemoteProtocolError
+from domain.market import PriceUpdate, check_update
+from venues import find_venue
+from venues.binance import VENUE, BinanceAdapter
+from venues.protocol import Refused, Subscribed, Unknown, VenueEvent, VenueSettings
+from wire.recording import Direction, read
+
+RECORDING = Path(__file__).parent.parent / "recordings" / "binance.jsonl"
+
+TRADE = (
+    '{"stream":"bnbbtc@aggTrade","data":{"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":12345,'
+    '"p":"0.001","q":"100","f":100,"l":105,"T":1672515782135,"m":true,"M":true}}'
+)
+QUOTE = (
+    '{"stream":"bnbusdt@bookTicker","data":{"u":400900217,"s":"BNBUSDT","b":"25.35190000",'
+    '"B":"31.21000000","a":"25.36520000","A":"40.66000000"}}'
+)
+
+
+def adapter(*symbols: str, source: str = "trades") -> BinanceAdapter:
+    """An adapter whose first request, of id 1, subscribed these."""
+    made = BinanceAdapter(VenueSettings(protocol="binance", source=source))
+    if symbols:
+        made.subscribe(symbols)
+    return made
+
+
+def only(events: Sequence[VenueEvent]) -> VenueEvent:
+    (event,) = events
+    return event
+
+
+# --- what goes out ----------------------------------------------------------------------------
+
+
+def test_the_registry_knows_it() -> None:
+    assert find_venue("binance") is VENUE
+
+
+def test_a_protocol_that_the_registry_lacks_is_named_with_those_it_has() -> None:
+    with pytest.raises(ConfigError, match=r"'bynance' is not known; known: .*binance"):
+        find_venue("bynance")
+
+
+def test_public_streams_need_no_opening() -> None:
+    assert adapter().opening() == []
+
+
+@pytest.mark.parametrize(("source", "stream"), [("trades", "aggTrade"), ("quotes", "bookTicker")])
+def test_one_frame_subscribes_all_in_lower_case(source: str, stream: str) -> None:
+    (frame,) = adapter(source=source).subscribe(["EURUSDT", "BTCUSDT"])
+    assert json.loads(frame) == {
+        "method": "SUBSCRIBE",
+        "params": [f"eurusdt@{stream}", f"btcusdt@{stream}"],
+        "id": 1,
+    }
+
+
+def test_trades_are_the_default() -> None:
+    default = BinanceAdapter(VenueSettings(protocol="binance"))
+    assert "eurusdt@aggTrade" in default.subscribe(["EURUSDT"])[0]
+
+
+def test_one_frame_unsubscribes_all() -> None:
+    (frame,) = adapter("EURUSDT", "BTCUSDT").unsubscribe(["EURUSDT", "BTCUSDT"])
+    assert json.loads(frame) == {
+        "method": "UNSUBSCRIBE",
+        "params": ["eurusdt@aggTrade", "btcusdt@aggTrade"],
+        "id": 2,
+    }
+
+
+# --- prices -----------------------------------------------------------------------------------
+
+
+def test_a_trade_carries_the_venues_time_number_price_and_volume() -> None:
+    event = only(adapter("BNBBTC").receive(TRADE))
+    assert event == PriceUpdate("BNBBTC", 1_672_515_782_135_000, 12345, 0.001, volume=100.0)
+
+
+def test_a_quote_carries_its_number_both_sides_and_their_middle_but_no_time() -> None:
+    event = only(adapter("BNBUSDT", source="quotes").receive(QUOTE))
+    assert event == PriceUpdate("BNBUSDT", None, 400900217, 25.35855, bid=25.3519, ask=25.3652)
+
+
+def test_a_symbol_is_told_as_the_settings_write_it() -> None:
+    event = only(adapter("bnbBTC").receive(TRADE))
+    assert isinstance(event, PriceUpdate)
+    assert event.symbol == "bnbBTC"
+
+
+def test_a_frame_of_bytes_says_the_same_as_one_of_text() -> None:
+    assert adapter("BNBBTC").receive(TRADE.encode()) == adapter("BNBBTC").receive(TRADE)
+
+
+def test_a_stream_that_nobody_subscribed_is_unknown() -> None:
+    assert only(adapter("EURUSDT").receive(TRADE)) == Unknown("aggTrade")
+
+
+def test_a_stream_that_was_unsubscribed_is_unknown() -> None:
+    left = adapter("BNBBTC")
+    left.unsubscribe(["BNBBTC"])
+    assert only(left.receive(TRADE)) == Unknown("aggTrade")
+
+
+def test_a_symbol_that_was_subscribed_again_is_known_again() -> None:
+    back = adapter("BNBBTC")
+    back.unsubscribe(["BNBBTC"])
+    back.subscribe(["BNBBTC"])
+    assert isinstance(only(back.receive(TRADE)), PriceUpdate)
+
+
+@pytest.mark.parametrize(
+    ("source", "events"),
+    [
+        (
+            "trades",
+            [
+                Subscribed(("BNBBTC", "BNBUSDT")),
+                PriceUpdate("BNBBTC", 1_785_000_000_097_000, 12345, 0.001, volume=100.0),
+                Unknown("bookTicker"),
+                Unknown("kline_1m"),
+                PriceUpdate("BNBUSDT", 1_785_000_000_247_000, 991, 25.36, volume=0.5),
+                Unknown("!serverShutdown"),
+                Subscribed(()),
+            ],
+        ),
+        (
+            "quotes",
+            [
+                Subscribed(("BNBBTC", "BNBUSDT")),
+                Unknown("aggTrade"),
+                PriceUpdate("BNBUSDT", None, 400900217, 25.35855, bid=25.3519, ask=25.3652),
+                Unknown("kline_1m"),
+                Unknown("aggTrade"),
+                Unknown("!serverShutdown"),
+                Subscribed(()),
+            ],
+        ),
+    ],
+)
+def test_a_recording_says_what_a_reader_sees_in_it(source: str, events: list[VenueEvent]) -> None:
+    replayed = adapter("BNBBTC", "BNBUSDT", source=source)
+    said: list[VenueEvent] = []
+    for frame in read(RECORDING):
+        if frame.direction is Direction.IN:
+            said += replayed.receive(frame.frame)
+        elif "UNSUBSCRIBE" in frame.frame:
+            replayed.unsubscribe(["BNBBTC", "BNBUSDT"])
+    assert said == events
+
+
+# --- answers ----------------------------------------------------------------------------------
+
+
+def test_an_answer_confirms_the_symbols_of_its_request() -> None:
+    asked = adapter("EURUSDT", "BTCUSDT")
+    asked.subscribe(["BNBUSDT"])
+    assert only(asked.receive('{"result":null,"id":2}')) == Subscribed(("BNBUSDT",))
+    assert only(asked.receive('{"result":null,"id":1}')) == Subscribed(("EURUSDT", "BTCUSDT"))
+
+
+def test_a_second_answer_confirms_nothing() -> None:
+    asked = adapter("EURUSDT")
+    asked.receive('{"result":null,"id":1}')
+    assert only(asked.receive('{"result":null,"id":1}')) == Unknown("answer to nobody")
+
+
+def test_the_answer_to_an_unsubscribe_confirms_no_symbol() -> None:
+    asked = adapter("EURUSDT")
+    asked.unsubscribe(["EURUSDT"])
+    assert only(asked.receive('{"result":null,"id":2}')) == Subscribed(())
+
+
+@pytest.mark.parametrize("frame", ['{"result":null,"id":99}', '{"result":null,"id":"1"}'])
+def test_an_answer_to_nobody_is_unknown(frame: str) -> None:
+    assert only(adapter("EURUSDT").receive(frame)) == Unknown("answer to nobody")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"error":{"code":2,"msg":"Invalid request: no such stream"},"id":1}',
+        '{"code":2,"msg":"Invalid request: no such stream","id":1}',
+    ],
+)
+def test_an_error_refuses_the_symbols_of_its_request(frame: str) -> None:
+    refused = only(adapter("NONSUCH").receive(frame))
+    assert refused == Refused(("NONSUCH",), "Invalid request: no such stream")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ['{"error":{"code":2},"id":1}', '{"error":{},"id":1}', '{"code":2,"id":1}', '{"code":2,"msg":"","id":1}'],
+)
+def test_an_error_without_a_reason_is_no_confirmation(frame: str) -> None:
+    assert isinstance(only(adapter("NONSUCH").receive(frame)), Refused)
+
+
+def test_an_error_that_names_no_request_refuses_nobody() -> None:
+    event = only(adapter("EURUSDT").receive('{"code":2,"msg":"Invalid request: too many"}'))
+    assert event == Unknown("error: Invalid request: too many")
+
+
+def test_an_error_about_an_unsubscribe_refuses_nobody() -> None:
+    asked = adapter("EURUSDT")
+    asked.unsubscribe(["EURUSDT"])
+    assert isinstance(only(asked.receive('{"code":2,"msg":"Invalid request","id":2}')), Unknown)
+
+
+# --- garbage ----------------------------------------------------------------------------------
+
+DEEP = "[" * 100_000
+BROKEN = [
+    "",
+    "not json",
+    "null",
+    "[]",
+    "{}",
+    '{"stream":"bnbbtc@aggTrade"}',
+    '{"stream":"bnbbtc@aggTrade","data":null}',
+    '{"stream":"bnbbtc@aggTrade","data":{}}',
+    '{"stream":7,"data":{}}',
+    TRADE[:-1],
+    TRADE.replace('"0.001"', "0.001"),
+    TRADE.replace('"0.001"', '"a lot"'),
+    TRADE.replace('"0.001"', '""'),
+    TRADE.replace("12345", "1.5"),
+    TRADE.replace("12345", "9" * 5000),
+    TRADE.replace("1672515782135", '"soon"'),
+    '{"id":true}',
+    '{"error":' + '{"a":' * 100_000,
+    '{"stream":"bnbbtc@aggTrade","data":' + DEEP,
+    DEEP,
+    "\ud800",
+    '{"stream":"\ud800"}',
+    b"\xff\xfe",
+    b'{"stream":"\xff"}',
+    b"\x00" * 1000,
+]
+
+
+@pytest.mark.parametrize("frame", BROKEN, ids=lambda frame: repr(frame[:40]))
+def test_what_cannot_be_read_is_a_protocol_error_with_a_short_sample(frame: str | bytes) -> None:
+    with pytest.raises(RemoteProtocolError) as error:
+        adapter("BNBBTC").receive(frame)
+    assert len(error.value.frame) < 1000
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"p":"0.001"', '"p":"nan"'),
+        ('"p":"0.001"', '"p":"inf"'),
+        ('"p":"0.001"', '"p":"1e999"'),
+        ('"p":"0.001"', '"p":"-1"'),
+        ('"p":"0.001"', '"p":"0"'),
+        ('"q":"100"', '"q":"-1"'),
+        ('"q":"100"', '"q":"nan"'),
+        ('"a":12345', '"a":-1'),
+        ('"a":12345', '"a":1000000000000000000000000000000'),
+        ('"T":1672515782135', '"T":9223372036854775807'),
+        ('"T":1672515782135', '"T":-1'),
+    ],
+)
+def test_a_number_that_cannot_be_stored_does_not_get_past_the_check(old: str, new: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        take(adapter("BNBBTC"), TRADE.replace(old, new))
+
+
+@pytest.mark.parametrize("bid", ["nan", "inf", "0", "-1", "1e999"])
+def test_a_quote_with_one_impossible_side_does_not_get_past_the_check(bid: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        take(adapter("BNBUSDT", source="quotes"), QUOTE.replace("25.35190000", bid))
+
+
+def take(receiver: BinanceAdapter, frame: str | bytes) -> None:
+    """Decode and check, as the connection does."""
+    for event in receiver.receive(frame):
+        if isinstance(event, PriceUpdate):
+            check_update(event)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+KEYS = st.sampled_from(
+    ["stream", "data", "id", "result", "error", "code", "msg", "u", "b", "a", "p", "q", "T"]
+)
+STREAMS = st.sampled_from(["bnbbtc@aggTrade", "bnbbtc@bookTicker", "bnbbtc", "@", ""])
+LIKELY = st.dictionaries(KEYS, JSON | STREAMS | st.dictionaries(KEYS, JSON))
+GARBAGE = (
+    st.text()
+    | st.text(alphabet='{}[]":,0123456789eE+-.\\udnul', max_size=60)
+    | st.binary()
+    | JSON.map(json.dumps)
+    | LIKELY.map(json.dumps)
+    | LIKELY.map(lambda value: json.dumps(value).encode())
+)
+
+
+@given(source=st.sampled_from(["trades", "quotes"]), frame=GARBAGE)
+@example(source="quotes", frame=QUOTE.replace("bnbusdt", "bnbbtc").replace('"25.36520000"', '"1e308"'))
+def test_nothing_but_a_protocol_error_escapes(source: str, frame: str | bytes) -> None:
+    with contextlib.suppress(RemoteProtocolError):
+        take(adapter("BNBBTC", source=source), frame)
+
+
+@given(data=st.fixed_dictionaries({"a": st.integers(), "p": st.text(), "q": st.text(), "T": st.integers()}))
+def test_a_trade_of_any_content_is_stored_whole_or_refused(data: dict[str, int | str]) -> None:
+    frame = json.dumps({"stream": "bnbbtc@aggTrade", "data": data})
+    try:
+        take(adapter("BNBBTC"), frame)
+    except RemoteProtocolError:
+        return
+    assert float(data["p"]) > 0
+
+
+def test_what_we_send_is_json_that_the_venues_side_can_read() -> None:
+    (frame,) = adapter().subscribe(["EURUSDT"])
+    assert msgspec.json.decode(frame)["method"] == "SUBSCRIBE"
