@@ -1,0 +1,187 @@
+"""How actors talk: mailboxes, one-shot answers, and the link a connection's markets share.
+
+All of them are owned by the tree, which outlives every actor: an actor that crashes loses
+neither its mailbox nor what is in it, and nobody waits for ever on a dead one.
+"""
+
+import math
+from collections.abc import Sized
+from typing import Generic, TypeVar
+
+import attrs
+import trio
+
+from domain.errors import MarketdError
+
+Message = TypeVar("Message")
+Batch = TypeVar("Batch", bound=Sized)
+Value = TypeVar("Value")
+
+
+@attrs.frozen(kw_only=True)
+class MailboxStatistics:
+    """What `status` shows: `used`, `bound`, `peak` and `dropped` count items, not messages."""
+
+    used: int
+    bound: int
+    peak: int
+    dropped: int
+
+
+class BatchMailbox(Generic[Batch]):
+    """A trio memory channel of lists, bounded by the number of items in them.
+
+    When full, the oldest lists are taken out and counted as dropped: a tick path never waits.
+    """
+
+    def __init__(self, *, name: str, bound: int) -> None:
+        self.name = name
+        self.bound = bound
+        self.used = self.peak = self.dropped = 0
+        # Messages are not what is bounded: `used` is, by put_nowait.
+        self._send, self._receive = trio.open_memory_channel[Batch](math.inf)
+
+    def put_nowait(self, batch: Batch) -> int:
+        """Put a non-empty list in; return how many older items were dropped to make room."""
+        before = self.dropped
+        self.used += len(batch)
+        self._send.send_nowait(batch)
+        while self.used > self.bound:
+            try:
+                oldest = self._receive.receive_nowait()
+            except trio.WouldBlock:
+                break  # handed straight to a waiting receiver
+            self.used -= len(oldest)
+            self.dropped += len(oldest)
+        self.peak = max(self.peak, self.used)
+        return self.dropped - before
+
+    async def get(self) -> Batch:
+        """Wait for the oldest list and take it."""
+        batch = await self._receive.receive()
+        self.used -= len(batch)
+        return batch
+
+    def get_nowait(self) -> Batch:
+        """Take the oldest list; raise `trio.WouldBlock` where there is none."""
+        batch = self._receive.receive_nowait()
+        self.used -= len(batch)
+        return batch
+
+    def statistics(self) -> MailboxStatistics:
+        """Return the figures for status."""
+        return MailboxStatistics(used=self.used, bound=self.bound, peak=self.peak, dropped=self.dropped)
+
+
+class Mailbox(Generic[Message]):
+    """A trio memory channel of single messages with a bound; what does not fit is counted."""
+
+    def __init__(self, *, name: str, bound: int) -> None:
+        self.name = name
+        self.bound = bound
+        self.peak = self.dropped = 0
+        self._send, self._receive = trio.open_memory_channel[Message](bound)
+
+    def put_nowait(self, message: Message) -> bool:
+        """Put a message in; return False, and count it as dropped, where there is no room."""
+        try:
+            self._send.send_nowait(message)
+        except trio.WouldBlock:
+            self.dropped += 1
+            return False
+        self.peak = max(self.peak, self.used)
+        return True
+
+    async def put(self, message: Message) -> None:
+        """Put a message in, waiting for room."""
+        await self._send.send(message)
+        self.peak = max(self.peak, self.used)
+
+    async def get(self) -> Message:
+        """Wait for the oldest message and take it."""
+        return await self._receive.receive()
+
+    def get_nowait(self) -> Message:
+        """Take the oldest message; raise `trio.WouldBlock` where there is none."""
+        return self._receive.receive_nowait()
+
+    @property
+    def used(self) -> int:
+        """How many messages are in it."""
+        return self._receive.statistics().current_buffer_used
+
+    def statistics(self) -> MailboxStatistics:
+        """Return the figures for status."""
+        return MailboxStatistics(used=self.used, bound=self.bound, peak=self.peak, dropped=self.dropped)
+
+
+class Answer(Generic[Value]):
+    """The answer to one request: set once, or failed with an error of ours."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._value: Value | None = None
+        self._error: MarketdError | None = None
+
+    def set(self, value: Value) -> None:
+        """Give the answer; a second one is ignored."""
+        if not self._event.is_set():
+            self._value = value
+            self._event.set()
+
+    def fail(self, error: MarketdError) -> None:
+        """Answer with an error, raised at whoever waits."""
+        if not self._event.is_set():
+            self._error = error
+            self._event.set()
+
+    async def wait(self) -> Value:
+        """Wait for the answer; raise the error it failed with. The deadline is the caller's."""
+        await self._event.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set() put it there
+
+
+class Link:
+    """Whether a connection's socket is open, as the markets that share it see it.
+
+    Each opening has a number of its own, so that a market which waited at the gate can tell that
+    the socket it was waiting for is gone. Written by the connection actor only.
+    """
+
+    def __init__(self) -> None:
+        self.session = 0
+        self.is_up = False
+        self._changed = trio.Event()
+
+    def set_up(self) -> int:
+        """Open a new session; return its number."""
+        self.session += 1
+        self._set(is_up=True)
+        return self.session
+
+    def set_down(self) -> None:
+        """End the session, if one is open."""
+        if self.is_up:
+            self._set(is_up=False)
+
+    def _set(self, *, is_up: bool) -> None:
+        self.is_up = is_up
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def has(self, session: int) -> bool:
+        """Return whether that very session is still open."""
+        return self.is_up and self.session == session
+
+    async def wait_up(self) -> int:
+        """Wait until a session is open; return its number."""
+        while not self.is_up:
+            await self._changed.wait()
+        return self.session
+
+    async def wait_lost(self, session: int) -> None:
+        """Wait until that session is no longer open."""
+        while self.has(session):
+            await self._changed.wait()

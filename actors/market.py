@@ -1,0 +1,158 @@
+"""One market: keeps it subscribed, knows its last price and its candles. State in RAM only."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import attrs
+import trio
+
+from actors.mailbox import Answer, BatchMailbox, Link, Mailbox
+from domain.errors import ConnectionLost, VenueSilent
+from domain.events import Event, emit
+from domain.market import Candle, CandleBuilder, Tick
+from domain.messages import Request, Resubscribe, Subscribe
+from domain.states import MarketRow
+from wire.backoff import delay_s
+
+ANSWER_WITHIN_S = 10.0  # a venue that has not confirmed a subscribe by then will not
+
+
+@attrs.define(kw_only=True, eq=False)
+class MarketPlace:
+    """All that outlives a market actor's runs. Owned by the tree."""
+
+    row: MarketRow
+    mailbox: BatchMailbox[list[Tick]]
+    link: Link
+    requests: Mailbox[Request]
+    wait_turn: Callable[[], Awaitable[None]]
+    changed: Callable[[], None]
+    timeframes_s: Sequence[int]
+    resubscribe_max_s: float  # a stale market is subscribed again at least this often
+
+
+class Market:
+    """The actor of one market; a new one is made for each run.
+
+    Reads: its mailbox of ticks, its connection's link. Writes: its connection's mailbox of
+    requests, its row. Owns: last price, open candles. Crashes on: a bug, a refused symbol, a
+    venue that does not confirm. A restart forgets: last price and open candles, so the first
+    candle after it is partial and not handed on; recording does not depend on it.
+    """
+
+    def __init__(self, place: MarketPlace) -> None:
+        self._place = place
+        self._row = place.row
+        self.last_tick: Tick | None = None
+        self.candles = [
+            CandleBuilder(market=place.row.name, timeframe_s=timeframe_s)
+            for timeframe_s in place.timeframes_s
+        ]
+
+    async def run(self) -> None:
+        """Keep subscribed, and follow the prices."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow, name=f"follow {self._row.name}")
+                await self._stay_subscribed()
+        finally:
+            self._row.subscribed_at = None
+            self._row.is_in_line = False
+            self._place.changed()
+
+    # --- prices -------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while True:
+            self.handle(await self._place.mailbox.get())
+
+    def handle(self, ticks: Sequence[Tick]) -> list[Candle]:
+        """Take the ticks of one message, in order; return the candles they closed."""
+        self.last_tick = ticks[-1]
+        return [
+            candle for tick in ticks for builder in self.candles if (candle := builder.add(tick)) is not None
+        ]
+
+    # --- staying subscribed -------------------------------------------------------------------
+
+    async def _stay_subscribed(self) -> None:
+        """Subscribe in each session of the connection anew, each time through the gate."""
+        while True:
+            session = await self._place.link.wait_up()
+            try:
+                await self._subscribe(session)
+                self._row.subscribed_at = trio.current_time()
+                self._place.changed()
+                await self._watch(session)
+            except ConnectionLost:
+                pass  # the link says so too, and with it we start over
+            self._row.subscribed_at = None
+            self._row.restarts += 1
+            self._place.changed()
+
+    async def _subscribe(self, session: int) -> None:
+        """Take a turn at the gate and ask for the subscription; return when it is confirmed.
+
+        Raises ConnectionLost, PermanentError for a refused symbol, VenueSilent.
+        """
+        await self._take_turn(session)
+        answer = Answer[None]()
+        await self._ask(Subscribe(symbol=self._row.symbol, session=session, answer=answer), answer)
+
+    async def _take_turn(self, session: int) -> None:
+        self._row.is_in_line = True
+        self._place.changed()
+        try:
+            await self._place.wait_turn()
+        finally:
+            self._row.is_in_line = False
+            self._place.changed()
+        if not self._place.link.has(session):
+            raise ConnectionLost("the connection was lost while waiting at the gate")
+
+    async def _ask(self, request: Subscribe, answer: Answer[None]) -> None:
+        with trio.move_on_after(ANSWER_WITHIN_S):
+            await self._place.requests.put(request)
+            await answer.wait()
+            return
+        raise VenueSilent(
+            f"{self._row.venue} did not confirm {self._row.symbol} within {ANSWER_WITHIN_S:.0f} s"
+        )
+
+    async def _watch(self, session: int) -> None:
+        """Subscribe again whenever the market is stale; return when the session is lost."""
+        attempt = 0
+        at = trio.current_time() + self._row.stale_after_s
+        while True:
+            with trio.move_on_at(at):
+                await self._place.link.wait_lost(session)
+                return
+            if not self._row.is_stale(trio.current_time()):
+                attempt = 0
+                at = (self._row.silent_since() or 0.0) + self._row.stale_after_s
+                continue
+            await self._resubscribe(session)
+            at = trio.current_time() + delay_s(
+                attempt=attempt,
+                min_s=min(self._row.stale_after_s, self._place.resubscribe_max_s),
+                max_s=self._place.resubscribe_max_s,
+            )
+            attempt += 1
+
+    async def _resubscribe(self, session: int) -> None:
+        """A stale market is no crash: ask again, and carry on whatever the answer."""
+        self._place.changed()
+        emit(
+            Event.RESTART,
+            f"{self._row.name} silent for {self._row.stale_after_s:g} s: subscribing again",
+            actor=f"market/{self._row.name}",
+            market=self._row.name,
+        )
+        await self._take_turn(session)
+        if not self._row.is_stale(trio.current_time()):
+            return  # a datum came while it stood in line
+        self._row.restarts += 1
+        answer = Answer[None]()
+        try:
+            await self._ask(Resubscribe(symbol=self._row.symbol, session=session, answer=answer), answer)
+        except VenueSilent as error:
+            emit(Event.RESTART, str(error), actor=f"market/{self._row.name}", market=self._row.name)

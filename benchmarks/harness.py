@@ -1,0 +1,150 @@
+"""Real processes to measure: a simulated venue on one core, the daemon (and MariaDB) on another."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from supervisor.client import ask
+
+ROOT = Path(__file__).parent.parent
+MARKETD = Path(sys.executable).with_name("marketd")
+CORES = sorted(os.sched_getaffinity(0))
+VENUE_CORE, DAEMON_CORE = CORES[0], CORES[-1]
+START_WITHIN_S = 180.0
+TICKS_PER_JIFFY_S = os.sysconf("SC_CLK_TCK")
+
+
+@attrs.frozen(kw_only=True)
+class Sample:
+    """The kernel's account of a process, and what it says itself, at one moment."""
+
+    at: float
+    cpu_s: float
+    rss_mib: float
+    written: int
+    status: dict[str, Any]
+
+
+@attrs.define(kw_only=True, eq=False)
+class Daemon:
+    """A running daemon."""
+
+    process: subprocess.Popen[bytes]
+    state_dir: Path
+
+    def sample(self) -> Sample:
+        pid = self.process.pid
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return Sample(
+            at=time.monotonic(),
+            cpu_s=(int(fields[11]) + int(fields[12])) / TICKS_PER_JIFFY_S,
+            rss_mib=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+            written=int(io["write_bytes"]),
+            status=ask(self.state_dir, "status"),
+        )
+
+    def wait_live(self) -> None:
+        deadline = time.monotonic() + START_WITHIN_S
+        while True:
+            with contextlib.suppress(Exception):
+                states = [row["state"] for row in ask(self.state_dir, "status")["markets"]]
+                if states and all(state == "live" for state in states):
+                    return
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise SystemExit(f"the daemon did not come up:\n{(self.state_dir / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> float:
+        """Stop it in order; return how long that took."""
+        started = time.monotonic()
+        self.process.terminate()
+        if self.process.wait(timeout=60) != 0:
+            raise SystemExit(f"the daemon ended badly:\n{(self.state_dir / 'log').read_text()[-2000:]}")
+        return time.monotonic() - started
+
+
+def pin(core: int) -> Callable[[], None]:
+    return lambda: os.sched_setaffinity(0, {core})
+
+
+@contextlib.contextmanager
+def venue(symbols: Sequence[str], *, rate: float) -> Iterator[str]:
+    """Serve these markets by `marketd simulate`; give the address."""
+    command = [
+        MARKETD, "simulate", "--protocol", "binance", "--listen", "127.0.0.1:0",
+        "--markets", ",".join(symbols), "--rate", str(rate), "--seed", "1",
+    ]  # fmt: skip
+    with serving(command) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def flood_venue(symbols: Sequence[str]) -> Iterator[str]:
+    """Serve one client as fast as it takes the quotes; give the address."""
+    with serving([sys.executable, "-m", "benchmarks.flood_venue", ",".join(symbols)]) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(command: Sequence[str | Path]) -> Iterator[str]:
+    """Run a venue on its core; give the address it prints."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, preexec_fn=pin(VENUE_CORE))
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        found = re.search(r"ws://\S+", line)
+        if found is None:
+            raise SystemExit(f"the venue did not start: {line!r}")
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def daemon(
+    url: str,
+    symbols: Sequence[str],
+    *,
+    storage: str = "",
+    venues: int = 1,
+    markets_per_connection: int = 1024,
+    start_delay_ms: int = 5,
+) -> Iterator[Daemon]:
+    """Run a daemon on these markets, divided evenly among `venues` names for one address."""
+    with tempfile.TemporaryDirectory(prefix="marketd-bench-") as folder:
+        config = Path(folder) / "marketd.toml"
+        parts = [f"[supervision]\nstart_delay_ms = {start_delay_ms}\nstarts_per_pass = 50\n{storage}"]
+        for number in range(venues):
+            parts.append(
+                f'[venues.v{number}]\nprotocol = "binance"\nurl = "{url}"\nsource = "quotes"\n'
+                f"markets_per_connection = {markets_per_connection}\n"
+                f'[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number::venues])}\n'
+            )
+        config.write_text("\n".join(parts))
+        state_dir = Path(folder) / "state"
+        state_dir.mkdir()
+        with (state_dir / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [MARKETD, "run", "--config", config, "--state-dir", state_dir],
+                stderr=log,
+                preexec_fn=pin(DAEMON_CORE),
+            )
+        running = Daemon(process=process, state_dir=state_dir)
+        try:
+            running.wait_live()
+            yield running
+        finally:
+            process.kill()
+            process.wait()

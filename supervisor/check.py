@@ -1,0 +1,56 @@
+"""`marketd check`: settings, state directory, database, clock and disk, one line each. Changes nothing."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from domain.errors import ConfigError
+from storage.target import SqliteTarget, Target, parse_target
+from supervisor.check_database import check_database
+from supervisor.check_machine import check_clock, check_disk, check_state_dir
+from supervisor.findings import Finding, Level, doubtful, failed, good
+from supervisor.settings import Settings, find_config, load, market_specs, state_dir
+
+EXIT_SETTINGS = 78  # EX_CONFIG: the service manager must not restart on it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: `check` has the common flags only."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a line for each finding; return 0, 78 where the settings are wrong, 1 where the rest is."""
+    try:
+        path = find_config(arguments.config)
+        settings = load(path)
+        state = state_dir(arguments.state_dir, settings)
+        target = parse_target(settings.storage, state_dir=state, environment=os.environ)
+    except ConfigError as exc:
+        print(failed("settings", str(exc)))
+        return EXIT_SETTINGS
+    worst = 0
+    for finding in (*_settings_findings(settings, path=path), *_other_findings(settings, state, target)):
+        print(finding, flush=True)
+        if finding.level is Level.FAILED:
+            worst = 1
+    return worst
+
+
+def _settings_findings(settings: Settings, *, path: Path) -> Iterator[Finding]:
+    count = len(market_specs(settings))
+    if count == 0:
+        yield doubtful("settings", f"{path}: no market is named: there is nothing to watch")
+    else:
+        yield good("settings", f"{path}: markets: {count}, venues: {', '.join(settings.venues)}")
+    if settings.unused:
+        yield doubtful("settings", f"no effect yet: {', '.join(settings.unused)}")
+
+
+def _other_findings(settings: Settings, state: Path, target: Target) -> Iterator[Finding]:
+    yield check_state_dir(state)
+    yield check_database(target, settings=settings.storage, state=state)
+    yield check_clock()
+    yield check_disk(state)
+    if isinstance(target, SqliteTarget) and target.path.parent != state:
+        yield check_disk(target.path.parent)

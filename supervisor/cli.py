@@ -1,0 +1,80 @@
+"""The command line. Imports only what the command at hand needs."""
+
+import sys
+from collections.abc import Sequence
+
+from supervisor import signals
+
+INTERNAL_ERROR, USAGE, SETTINGS = 1, 2, 78
+
+# name: (module with add_arguments and run, what it does)
+COMMANDS = {
+    "run": ("supervisor.run", "run the daemon"),
+    "init": ("supervisor.init", "write a commented settings file, asking a few questions"),
+    "check": ("supervisor.check", "check settings, database, clock and disk"),
+    "status": ("supervisor.remote_status", "show what the running daemon does"),
+    "market": ("supervisor.remote_market", "start, stop or restart markets"),
+    "drain": ("supervisor.remote_drain", "switch the opening of new trades off or on"),
+    "shutdown": ("supervisor.remote_shutdown", "stop the running daemon"),
+    "migrate": ("supervisor.migrate", "bring the database's schema up to date"),
+    "simulate": ("supervisor.simulate", "serve a simulated venue"),
+}
+WITHOUT_STATE = ("simulate",)
+
+
+def main() -> int:
+    """Run one command; return the exit code: 0, 2 usage, 78 settings, 1 anything else."""
+    if sys.argv[1:2] == ["run"]:
+        signals.install()  # before anything slow is imported: an unhandled SIGUSR1 kills
+    try:
+        return run_command(sys.argv[1:])
+    except KeyboardInterrupt:
+        return INTERNAL_ERROR
+    finally:
+        signals.ignore_harmless()
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Run the command that these words say; errors of ours become one line and an exit code."""
+    import importlib
+
+    from domain.errors import ConfigError, MarketdError
+
+    name = next((word for word in words if word in COMMANDS), None)
+    command = None if name is None else importlib.import_module(COMMANDS[name][0])
+    try:
+        return int((command.run if command else _usage)(_parse(words, name, command)))
+    except ConfigError as exc:
+        print(f"marketd: settings: {exc}", file=sys.stderr)
+        return SETTINGS
+    except MarketdError as exc:
+        print(f"marketd: {exc}", file=sys.stderr)
+        return INTERNAL_ERROR
+    except BrokenPipeError:
+        return INTERNAL_ERROR  # `marketd … | head`: the reader has seen enough
+
+
+def _parse(words: Sequence[str], name: str | None, command: object) -> object:
+    """Return the parsed words; only the flags of the command at hand are known."""
+    import argparse
+    from pathlib import Path
+
+    from supervisor.version import VERSION
+
+    parser = argparse.ArgumentParser(
+        prog="marketd", description="Watches many markets and keeps every price, in one small process."
+    )
+    parser.add_argument("--version", action="version", version=f"marketd {VERSION}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for each, (_, help_text) in COMMANDS.items():
+        subparser = subparsers.add_parser(each, help=help_text, description=help_text)
+        if each not in WITHOUT_STATE:
+            subparser.add_argument("--config", type=Path, metavar="FILE", help="the settings file")
+            subparser.add_argument("--state-dir", type=Path, metavar="DIR", help="the state directory")
+        if each == name:
+            command.add_arguments(subparser)  # type: ignore[attr-defined]  # every command has it
+    return parser.parse_args(words)
+
+
+def _usage(arguments: object) -> int:
+    return USAGE  # not reached: the parser leaves by itself where no command is named

@@ -1,0 +1,140 @@
+"""What can be asked of a running daemon, over the control socket or by a signal."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from actors.control import Peer
+from domain.errors import RejectedError
+from domain.events import Event, emit
+from domain.messages import Unsubscribe
+from domain.states import Desired
+from supervisor import desired
+from supervisor.tree import Tree
+
+
+class Commands:
+    """Carries out what is asked; answers a dict for JSON, or raises RejectedError."""
+
+    def __init__(self, *, tree: Tree, status: Callable[[], dict[str, Any]]) -> None:
+        self._tree = tree
+        self._status = status
+        self._saving = trio.Lock()
+
+    async def handle(self, command: str, arguments: Mapping[str, Any], peer: Peer) -> Any:
+        """Carry out one command."""
+        match command:
+            case "status":
+                return self._status()
+            case "market":
+                return await self._market(arguments)
+            case "shutdown":
+                return self._shutdown(str(peer))
+            case "drain":
+                return await self._drain(arguments)
+            case _:
+                raise RejectedError(f"command {command!r} is not known to this daemon")
+
+    # --- markets ------------------------------------------------------------------------------
+
+    async def _market(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        actions = {"start": self._start, "stop": self._stop, "restart": self._restart}
+        action = arguments.get("action")
+        names = arguments.get("markets")
+        if not isinstance(action, str) or action not in actions:
+            raise RejectedError(f"market: action {action!r} is not start, stop or restart")
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise RejectedError(f"market: markets {names!r} is not a list of ids")
+        markets = self.find_markets(names)
+        for market in markets:
+            actions[action](market)
+        self._tree.desired.want(markets, Desired.STOPPED if action == "stop" else Desired.RUNNING)
+        done = {"stop": "stopped", "start": "started", "restart": "restarted"}[action]
+        emit(Event.DESIRED, f"{done} on request: {_few(markets)}", actor="control")
+        return {"markets": markets, "remembered": await self.save()}
+
+    def find_markets(self, names: list[str]) -> list[str]:
+        """Return the ids that names stand for: an id, a symbol that is unique, or `all`."""
+        if names == ["all"]:
+            return list(self._tree.markets)
+        return list(dict.fromkeys(self._find_market(name) for name in names))
+
+    def _find_market(self, name: str) -> str:
+        markets = self._tree.markets
+        if name in markets:
+            return name
+        found = [market for market, branch in markets.items() if branch.spec.symbol == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise RejectedError(f"market {name!r} is at several venues: {', '.join(found)}")
+        raise RejectedError(f"market {name!r} is not in the settings")
+
+    def _start(self, market: str) -> None:
+        """Start it now, whatever held it; its connection too, if that waits or has failed."""
+        branch = self._tree.markets[market]
+        if branch.connection.place.row.hold is not None:
+            branch.connection.child.start()
+        branch.child.start()
+
+    def _stop(self, market: str) -> None:
+        """Stop it now, also while it backs off, and unsubscribe it."""
+        branch = self._tree.markets[market]
+        branch.child.stop()
+        branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
+
+    def _restart(self, market: str) -> None:
+        """Unsubscribe it and start it over."""
+        branch = self._tree.markets[market]
+        branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
+        self._start(market)
+        branch.child.restart()
+
+    # --- the daemon ---------------------------------------------------------------------------
+
+    def _shutdown(self, who: str) -> dict[str, Any]:
+        # No trade can be open yet, so there is none to wait for.
+        emit(Event.STOP, f"stopping on request of {who}", actor="tree", who=who)
+        self._tree.stop()
+        return {"stopping": True}
+
+    async def _drain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        is_on = arguments.get("on")
+        if not isinstance(is_on, bool):
+            raise RejectedError(f"drain: on {is_on!r} is not true or false")
+        return {"drain": is_on, "remembered": await self.set_drain(is_on=is_on)}
+
+    async def set_drain(self, *, is_on: bool) -> bool:
+        """Switch entries of new trades off (on) and remember it; return whether it is on disk."""
+        self._tree.desired.drain = is_on
+        emit(Event.DESIRED, f"drain {'on: no new trades' if is_on else 'off'}", actor="control")
+        return await self.save()
+
+    async def save(self) -> bool:
+        """Put what is wanted on disk; return False, and say so, where that fails."""
+        snapshot = attrs.evolve(
+            self._tree.desired,
+            stopped=list(self._tree.desired.stopped),
+            started=list(self._tree.desired.started),
+        )
+        async with self._saving:
+            try:
+                await trio.to_thread.run_sync(partial(desired.write, self._tree.state_dir, snapshot))
+            except OSError as exc:
+                emit(
+                    Event.DESIRED,
+                    f"{desired.FILE_NAME} cannot be written: {exc}; in force, but not over a restart",
+                    level=logging.ERROR,
+                    actor="control",
+                )
+                return False
+        return True
+
+
+def _few(markets: list[str]) -> str:
+    """Return some names and how many there are more."""
+    return ", ".join(markets[:5]) + (f" and {len(markets) - 5} more" if len(markets) > 5 else "")

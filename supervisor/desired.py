@@ -1,0 +1,111 @@
+"""What the operator wants: `control.json` in the state directory. Never polled, never in the database.
+
+{"version": 1, "stopped": ["EURUSD@sim"], "started": [], "drain": false,
+ "kill_switch": null | {"who": "uid 0", "when_us": 1795000000000000, "reason": "…"}}
+"""
+
+import os
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from domain.clock import now_us
+from domain.states import Desired
+
+FILE_NAME = "control.json"
+VERSION = 1
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitch:
+    """Who switched all trading off, when and why."""
+
+    who: str
+    when_us: int
+    reason: str
+
+
+@attrs.define(kw_only=True)
+class DesiredState:
+    """What was asked for by command, over every restart.
+
+    A market in neither list is wanted as its settings' `autostart` says.
+    """
+
+    version: int = VERSION
+    stopped: list[str] = attrs.field(factory=list)
+    started: list[str] = attrs.field(factory=list)
+    drain: bool = False
+    kill_switch: KillSwitch | None = None
+
+    def of_market(self, market: str, *, autostart: bool) -> Desired:
+        """Return what is wanted of a market."""
+        if market in self.stopped:
+            return Desired.STOPPED
+        return Desired.RUNNING if autostart or market in self.started else Desired.STOPPED
+
+    def want(self, markets: list[str], desired: Desired) -> None:
+        """Note what the operator wants of these markets from now on."""
+        chosen = set(markets)
+        self.stopped = [market for market in self.stopped if market not in chosen]
+        self.started = [market for market in self.started if market not in chosen]
+        (self.stopped if desired is Desired.STOPPED else self.started).extend(markets)
+
+
+def cautious(reason: str) -> DesiredState:
+    """Return the state to start in when what was wanted before is not known: no new trades.
+
+    A missing file is right only on a first start. Beside existing data, or where nobody can tell,
+    it may have been lost with a drain or a kill switch in it.
+    """
+    switch = KillSwitch(who="marketd", when_us=now_us(), reason=reason)
+    return DesiredState(drain=True, kill_switch=switch)
+
+
+def read(state_dir: Path) -> DesiredState | None:
+    """Return what was wanted when the daemon last ran; None where there is no file.
+
+    From an unreadable file, which one with something unknown in it is too, the daemon starts with
+    drain and kill switch on; the file is set aside under another name, never deleted.
+    """
+    path = state_dir / FILE_NAME
+    try:
+        return _decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as exc:
+        return cautious(f"{path} cannot be read ({exc}); set aside as {_set_aside(path)}")
+
+
+def _decode(content: bytes) -> DesiredState:
+    """Return what a file says; raise ValueError where we would not know all that it says."""
+    state = msgspec.json.decode(content, type=DesiredState)
+    if state.version != VERSION:
+        raise ValueError(f"version {state.version}, written by another marketd")
+    unknown = msgspec.json.decode(content, type=dict[str, msgspec.Raw]).keys() - attrs.asdict(state).keys()
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    return state
+
+
+def write(state_dir: Path, state: DesiredState) -> None:
+    """Put it on disk for good: to a new file, synced, renamed, the directory synced. Blocks."""
+    path = state_dir / FILE_NAME
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    directory = os.open(state_dir, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _set_aside(path: Path) -> Path:
+    aside = path.with_name(f"{FILE_NAME}.unreadable-{now_us()}")
+    path.rename(aside)
+    return aside

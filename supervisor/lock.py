@@ -1,0 +1,73 @@
+"""One daemon a state directory: an flock that ends with the process, whatever ends it."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domain.errors import AlreadyRunning, ConfigError
+
+FILE_NAME = "marketd.lock"
+LOOKS, LOOK_AGAIN_S = 5, 0.02  # `holder` has the lock for some microseconds
+
+
+@contextmanager
+def held(state_dir: Path) -> Iterator[None]:
+    """Make the state directory and hold its lock for the length of the block.
+
+    Raises AlreadyRunning with the holder's pid, ConfigError where the directory cannot be used.
+    """
+    path = state_dir / FILE_NAME
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as exc:
+        raise ConfigError(f"state directory {state_dir} cannot be used: {exc.strerror}") from exc
+    try:
+        try:
+            _lock(descriptor)
+        except BlockingIOError:
+            pid = _read_pid(descriptor)
+            raise AlreadyRunning(
+                f"marketd already runs in {state_dir}, pid {pid or 'unknown'}", pid=pid
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder(state_dir: Path) -> int | None:
+    """Return the pid of the daemon that holds the lock; None where nobody does.
+
+    A holder that has not written its pid yet (it is a moment old) counts as pid 0.
+    """
+    try:
+        descriptor = os.open(state_dir / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_pid(descriptor) or 0
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _lock(descriptor: int) -> None:
+    """Lock it; raise BlockingIOError where a daemon has it, and not just `holder` for a moment."""
+    for _ in range(LOOKS):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_AGAIN_S)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None

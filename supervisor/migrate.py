@@ -1,0 +1,51 @@
+"""`marketd migrate`: brings the database's schema up to date while the daemon does not run."""
+
+import argparse
+import os
+
+import trio
+
+from actors.mailbox import BatchMailbox, Mailbox
+from actors.writer import Contact, Writer
+from domain.errors import StorageBusy
+from domain.market import Tick
+from domain.messages import ActorEvent
+from storage.settings import StorageSettings
+from storage.target import Target, parse_target
+from supervisor import lock, logs
+from supervisor.settings import find_config, load, state_dir
+
+LONGEST_S = 24 * 3600.0  # a migration of a full table may take hours
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`marketd migrate` has no flags of its own."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Migrate and say what was done; refuses, naming the pid, while the daemon runs."""
+    settings = load(find_config(arguments.config))
+    directory = state_dir(arguments.state_dir, settings)
+    target = parse_target(settings.storage, state_dir=directory, environment=os.environ)
+    with lock.held(directory):
+        log = logs.open_log(level=settings.service.log_level)
+        try:
+            trio.run(_migrate, settings.storage, target)
+        finally:
+            log.close()
+    print(f"the schema of {target} is up to date")
+    return 0
+
+
+async def _migrate(settings: StorageSettings, target: Target) -> None:
+    """Let the writer make its first contact, which migrates; raise StorageBusy where it cannot."""
+    ticks = BatchMailbox[list[Tick]](name="writer/ticks", bound=1)
+    events = Mailbox[ActorEvent](name="writer/events", bound=1)
+    writer = Writer(settings=settings, target=target, ticks=ticks, events=events)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, name="writer")
+        contact = await writer.first_contact(deadline_s=LONGEST_S)
+        reason = writer.statistics().db_reason
+        await writer.finish()
+    if contact is Contact.UNREACHABLE:
+        raise StorageBusy(f"{target} cannot be migrated: {reason}")

@@ -1,0 +1,25 @@
+"""`marketd shutdown`: an ordered stop, waited for."""
+
+import argparse
+
+from supervisor.client import ask, wait_gone
+from supervisor.remote import state_dir_of
+
+STOP_WITHIN_S = 15.0  # the longest ordered stop, with a database that hangs, takes 8 s
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `marketd shutdown`."""
+    parser.add_argument("--after-trades", action="store_true", help="wait until no trade is open")
+    parser.add_argument("--max-wait", type=float, metavar="S", help="but no longer than this many seconds")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask the daemon to stop; return 0 once it is gone, 1 where it still runs at the deadline."""
+    state_dir = state_dir_of(arguments)
+    ask(state_dir, "shutdown", after_trades=arguments.after_trades, max_wait_s=arguments.max_wait)
+    if wait_gone(state_dir, within_s=STOP_WITHIN_S):
+        print("stopped")
+        return 0
+    print(f"still running {STOP_WITHIN_S:.0f} s after it was asked to stop")
+    return 1

@@ -1,0 +1,114 @@
+"""`marketd status`: who is in which state, in a table or as JSON."""
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from supervisor.client import NoAnswer, NotRunning, ask
+from supervisor.remote import state_dir_of
+
+AS_DESIRED, SOME_NOT, NOT_RUNNING, NO_ANSWER = 0, 1, 3, 4
+GOOD_STATES = {"live", "closed", "stopped"}
+WATCH_EVERY_S = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `marketd status`."""
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.add_argument("--watch", action="store_true", help="again every 2 s, until Ctrl-C")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the status; return 0 every market is as desired, 1 some not, 3 not running, 4 no answer."""
+    state_dir = state_dir_of(arguments)
+    while True:
+        try:
+            status = ask(state_dir, "status")
+        except NotRunning as exc:
+            print(exc, file=sys.stderr)
+            return NOT_RUNNING
+        except NoAnswer as exc:
+            print(exc, file=sys.stderr)
+            return NO_ANSWER
+        if arguments.json:
+            print(msgspec.json.encode(status).decode(), flush=True)
+        else:
+            clear = "\x1b[H\x1b[J" if arguments.watch and sys.stdout.isatty() else ""
+            print(clear + as_text(status), flush=True)
+        if not arguments.watch:
+            return exit_code(status)
+        try:
+            time.sleep(WATCH_EVERY_S)
+        except KeyboardInterrupt:
+            return exit_code(status)
+
+
+def exit_code(status: dict[str, Any]) -> int:
+    """Return 0 where every market is as desired."""
+    return AS_DESIRED if all(row["state"] in GOOD_STATES for row in status["markets"]) else SOME_NOT
+
+
+def as_text(status: dict[str, Any]) -> str:
+    """Return the status for people: a summary, then a line per connection and per market."""
+    markets = status["markets"]
+    live = sum(row["state"] == "live" for row in markets)
+    writer, process = status["writer"], status["process"]
+    database = writer["db"] + (f" ({writer['db_reason']})" if writer["db_reason"] else "")
+    drain = ", drain on" if status["trading"]["drain"] else ""
+    switch = ", kill switch on" if status["trading"]["kill_switch"] else ""
+    lines = [
+        f"marketd {status['version']}, pid {status['pid']}, {status['mode']} trading{drain}{switch}",
+        f"{live} of {len(markets)} markets live; database {database}; {writer['accepted']} ticks accepted, "
+        f"{writer['stored']} stored, {writer['dropped']} dropped",
+        f"{process['rss_bytes'] / 2**20:.1f} MiB, {process['threads']} threads, {process['fds']} files, "
+        f"loop lag {process['loop_lag_ms']} ms",
+        "",
+        *_table(
+            ("CONNECTION", "STATE", "MARKETS", "FRAMES", "UNKNOWN", "RESTARTS", "RTT ms", "REASON"),
+            [
+                (
+                    row["name"],
+                    row["state"],
+                    row["markets"],
+                    row["frames"],
+                    row["unknown_frames"],
+                    row["restarts"],
+                    row["rtt_ms"],
+                    row["reason"],
+                )
+                for row in status["connections"]
+            ],
+        ),
+        "",
+        *_table(
+            ("MARKET", "STATE", "PRICE", "AGE s", "TICKS", "RESTARTS", "REASON"),
+            [
+                (
+                    row["id"],
+                    row["state"],
+                    row["price"] if row["price"] is None else f"{row['price']:.10g}",
+                    None if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f}",
+                    row["ticks"],
+                    row["restarts"],
+                    row["reason"],
+                )
+                for row in markets
+            ],
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+    """Return the rows in columns; what is not known is a dash, an empty last column is left out."""
+    cells = [head, *(tuple("-" if value is None else str(value) for value in row) for row in rows)]
+    if all(row[-1] == "-" for row in cells[1:]):
+        cells = [row[:-1] for row in cells]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]

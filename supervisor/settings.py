@@ -1,0 +1,174 @@
+"""Finds and reads the settings file. What a message calls wrong it names: file, key and value."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from domain.errors import ConfigError
+from storage.settings import StorageSettings
+from supervisor.market_specs import MarketSpec, check_across, market_specs
+from supervisor.policy import SupervisionSettings
+from supervisor.read_section import nearest, read_named, read_section, shown
+from supervisor.sections import (
+    AlertsSettings,
+    DoorSettings,
+    MarketsSettings,
+    ServiceSettings,
+    Settings,
+    StrategySettings,
+    TradingSettings,
+)
+from venues.protocol import VenueSettings
+from venues.simulated.prices import FX_PAIRS
+
+__all__ = [
+    "MarketSpec",
+    "Settings",
+    "find_config",
+    "load",
+    "market_specs",
+    "read_settings",
+    "simulated_settings",
+    "state_dir",
+    "without_effect",
+]
+
+FILE_NAME = "marketd.toml"
+SIMULATED_VENUE = "sim"
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "service": ServiceSettings,
+    "storage": StorageSettings,
+    "supervision": SupervisionSettings,
+    "trading": TradingSettings,
+    "door": DoorSettings,
+    "alerts": AlertsSettings,
+}
+NAMED_SECTIONS: Mapping[str, type[Any]] = {"venues": VenueSettings, "strategies": StrategySettings}
+
+# What is accepted but does nothing yet: whole sections, and keys of the others.
+UNUSED_SECTIONS = ("strategies", "trading", "door", "alerts")
+UNUSED_KEYS = {
+    "service": ("language", "zone"),
+    "storage": ("journal_max_mb", "keep_ticks_days", "keep_candles_days"),
+    "venues": ("token_file", "account"),
+    "markets": ("strategies",),
+}
+
+
+# --- where things are -------------------------------------------------------------------------
+
+
+def find_config(explicit: Path | None) -> Path:
+    """Return the settings file to read: the one given, else the first there is.
+
+    Raises `ConfigError` that names those tried where there is none.
+    """
+    if explicit is not None:
+        return explicit
+    places = (Path(FILE_NAME), Path.home() / ".config/marketd" / FILE_NAME, Path("/etc/marketd") / FILE_NAME)
+    for place in places:
+        if place.exists():
+            return place
+    tried = ", ".join(str(place) for place in places)
+    raise ConfigError(f"no settings file; tried {tried}. `marketd init` writes one")
+
+
+def state_dir(explicit: Path | None, settings: Settings) -> Path:
+    """Return the state directory, absolute: as given, as set, $STATE_DIRECTORY, or the user's own."""
+    if explicit is not None:
+        return explicit.expanduser().absolute()
+    if settings.service.state_dir is not None:
+        return Path(settings.service.state_dir).expanduser().absolute()
+    # systemd separates several directories by colons; the first is ours.
+    from_service_manager = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if from_service_manager:
+        return Path(from_service_manager).absolute()
+    return Path.home() / ".local/state/marketd"
+
+
+# --- what they say ----------------------------------------------------------------------------
+
+
+def load(path: Path) -> Settings:
+    """Return the settings in a file; raise `ConfigError` that names file, key and value."""
+    try:
+        # Some editors put a byte order mark first.
+        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:  # not TOML, or not UTF-8
+        raise ConfigError(f"{path}: is not TOML: {exc}") from exc
+    try:
+        return read_settings(table)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def read_settings(table: Mapping[str, Any]) -> Settings:
+    """Return the settings of a parsed file; raise `ConfigError` that names key and value."""
+    values: dict[str, Any] = {}
+    for name, content in table.items():
+        if name in SECTIONS:
+            values[name] = read_section(SECTIONS[name], content, where=f"[{name}]")
+        elif name in NAMED_SECTIONS:
+            values[name] = read_named(NAMED_SECTIONS[name], content, kind=name)
+        elif name == "markets":
+            values[name] = _read_markets(content)
+        else:
+            known = (*SECTIONS, *NAMED_SECTIONS, "markets")
+            raise ConfigError(f"[{name}]: unknown section{nearest(name, known)}")
+    settings = Settings(**values, unused=tuple(without_effect(table)))
+    check_across(settings)
+    return settings
+
+
+def _read_markets(content: object) -> tuple[MarketsSettings, ...]:
+    if not isinstance(content, list):
+        raise ConfigError(f"[markets] = {shown(content)}: expected sections [[markets]], in double brackets")
+    return tuple(
+        read_section(MarketsSettings, table, where=f"[[markets]] #{number}")
+        for number, table in enumerate(content, start=1)
+    )
+
+
+def without_effect(table: Mapping[str, Any]) -> list[str]:
+    """Return the sections and keys of a parsed file that this version accepts but does not use."""
+    found = [f"[{name}]" for name in UNUSED_SECTIONS if name in table]
+    for name, keys in UNUSED_KEYS.items():
+        for where, section in _tables(name, table.get(name, {})):
+            found += [f"{where} {key}" for key in keys if key in section]
+    return found
+
+
+def _tables(name: str, content: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return each table of a section with what messages call it."""
+    if name in NAMED_SECTIONS:
+        return [(f"[{name}.{key}]", table) for key, table in content.items()]
+    if name == "markets":
+        return [(f"[[markets]] #{number}", table) for number, table in enumerate(content, start=1)]
+    return [(f"[{name}]", content)]
+
+
+# --- the simulation ---------------------------------------------------------------------------
+
+
+def simulated_settings(base: Settings | None, *, url: str) -> Settings:
+    """Return the settings of `run --simulated`: 27 markets of a simulator at `url`, embedded database.
+
+    What `base` says of the process and of supervision holds; its venues, markets, strategies and
+    database do not: simulated prices never get among real ones.
+    """
+    real = base or Settings()
+    return attrs.evolve(
+        real,
+        storage=attrs.evolve(real.storage, url=None, password_file=None),
+        venues={SIMULATED_VENUE: VenueSettings(protocol="binance", url=url, source="quotes")},
+        markets=(MarketsSettings(venue=SIMULATED_VENUE, symbols=tuple(FX_PAIRS)),),
+        strategies={},
+        trading=attrs.evolve(real.trading, mode="paper"),
+    )

@@ -1,0 +1,55 @@
+"""The operating system's signals: remembered from the first moment, harmless at the last.
+
+Standard library only, because `install` runs before anything slow is imported: an unhandled
+SIGUSR1 kills a process, also one that is still starting.
+"""
+
+import signal
+from collections import Counter
+from collections.abc import AsyncGenerator
+from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+HARMLESS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+HANDLED = (*STOPPING, *HARMLESS)
+
+_remembered: Counter[int] = Counter()
+
+
+def install() -> None:
+    """From now on remember our signals instead of dying of them."""
+    for number in HANDLED:
+        signal.signal(number, _remember)
+
+
+def _remember(number: int, frame: FrameType | None) -> None:
+    _remembered[number] += 1
+
+
+def has_stop() -> bool:
+    """Return whether a stop has been asked for while we were only remembering."""
+    return any(_remembered[number] for number in STOPPING)
+
+
+async def received() -> AsyncGenerator[signal.Signals, None]:
+    """Yield our signals as they come, those remembered first. Equal ones may coalesce.
+
+    When the caller is done, the harmless ones are ignored and the stopping ones remembered, so
+    that the last steps of a stop cannot be killed by a late SIGUSR1.
+    """
+    import trio
+
+    try:
+        with trio.open_signal_receiver(*HANDLED) as signals:
+            for number in [number for number in HANDLED if _remembered.pop(number, 0)]:
+                yield number
+            async for value in signals:
+                yield signal.Signals(value)
+    finally:
+        ignore_harmless()
+
+
+def ignore_harmless() -> None:
+    """Ignore the signals that mean nothing to a process that is about to end."""
+    for number in HARMLESS:
+        signal.signal(number, signal.SIG_IGN)

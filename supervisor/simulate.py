@@ -1,0 +1,160 @@
+"""`marketd simulate`: the venue's side of a protocol, as a process of its own or inside `run`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from domain.errors import ConfigError
+from supervisor import simulate_words
+from venues.simulated.faults import Fault
+from venues.simulated.prices import FX_PAIRS
+
+if TYPE_CHECKING:
+    import trio
+
+PROTOCOLS = ("olymptrade", "deriv", "binance", "kraken")
+SERVED = ("binance",)
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+FAULT_HELP = """
+what goes wrong, SECONDS after the first subscribe; can be given more than once.
+close, reset and garbage are single events (a close frame; a TCP reset; three undecodable frames),
+garbage with a duration spoils every data frame for so long.
+silent (no frames but pings and pongs; with a symbol: none of its data),
+half-open (sockets that are open then are neither read nor written; new ones are served),
+lock (market closed: no data, subscribes are confirmed) and
+slow (at most one tick a second a market) last to the end unless given a duration.
+refuse, http429 and no-upgrade last 10 s unless told; they first reset the open connections,
+since nobody else would meet them.
+A symbol restricts a fault to that market, faults of a socket to those that subscribed it.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class SimulateOptions:
+    """What to serve. `rate` is ticks a second for each market, `speed` how much faster than recorded.
+
+    With `prices` every market follows that file; with `replay` a recording is played instead of
+    generated ticks, and the markets mean nothing.
+    """
+
+    protocol: str = "binance"
+    host: str = "127.0.0.1"
+    port: int = 0
+    markets: tuple[str, ...] = FX_PAIRS
+    rate: float = 2.0
+    seed: int = 1
+    prices: Path | None = None
+    replay: Path | None = None
+    speed: float = 1.0
+    ledger: Path | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+async def serve(options: SimulateOptions, *, task_status: "trio.TaskStatus[int]") -> None:
+    """Serve until cancelled; tell the port once it can be connected to.
+
+    Raises `ConfigError` for what cannot be served, OSError for an address that is in use or a
+    ledger that cannot be written (in an exception group once it serves).
+    """
+    # Here, because the command line reads this file for its flags, whatever the command.
+    from supervisor.simulate_service import serve as serve_now  # noqa: PLC0415
+
+    await serve_now(options, task_status=task_status)
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add every flag of `marketd simulate`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = "Serve the venue's side of a protocol, with generated or recorded prices."
+    parser.epilog = f"faults:{FAULT_HELP}"
+    add = parser.add_argument
+    add("--protocol", required=True, choices=PROTOCOLS, help=f"served so far: {', '.join(SERVED)}")
+    add(
+        "--listen",
+        required=True,
+        type=simulate_words.listen_at,
+        metavar="HOST:PORT",
+        help="port 0: any free one",
+    )
+    add(
+        "--markets",
+        type=simulate_words.symbols,
+        default=FX_PAIRS,
+        metavar="A,B",
+        help="symbols to serve (27 currency pairs)",
+    )
+    add(
+        "--rate",
+        type=simulate_words.above_zero,
+        default=2.0,
+        metavar="N",
+        help="ticks a second, each market (2)",
+    )
+    add("--seed", type=int, default=1, metavar="N", help="same seed, same prices (1)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--prices", type=Path, metavar="CSV", help="every market follows this file's bid and ask, in a loop"
+    )
+    source.add_argument(
+        "--replay",
+        type=Path,
+        metavar="RECORDING",
+        help="play its incoming frames once to each connection, 1 s after the latest subscribe",
+    )
+    add(
+        "--speed", type=simulate_words.above_zero, default=1.0, metavar="N", help="replay N times as fast (1)"
+    )
+    add("--ledger", type=Path, metavar="FILE", help="append each tick handed to a socket, as JSON lines")
+    add(
+        "--fault",
+        type=simulate_words.fault,
+        action="append",
+        default=[],
+        metavar="KIND@SECONDS[+DURATION][:SYMBOL]",
+        help="what goes wrong and when, see below",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status."""
+    from supervisor.simulate_service import serve_until_signal  # noqa: PLC0415
+
+    options = SimulateOptions(
+        protocol=arguments.protocol,
+        host=arguments.listen.host,
+        port=arguments.listen.port,
+        markets=arguments.markets,
+        rate=arguments.rate,
+        seed=arguments.seed,
+        prices=arguments.prices,
+        replay=arguments.replay,
+        speed=arguments.speed,
+        ledger=arguments.ledger,
+        faults=tuple(arguments.fault),
+    )
+    status = 0
+    try:
+        serve_until_signal(options)
+    except* ConfigError as group:
+        status = _complain(group, status=EXIT_USAGE)
+    except* OSError as group:
+        status = _complain(group, status=EXIT_FAILURE)
+    return status
+
+
+def _complain(group: BaseExceptionGroup[Exception], *, status: int) -> int:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            _complain(error, status=status)
+        else:
+            sys.stderr.write(f"marketd simulate: {error}\n")
+    return status

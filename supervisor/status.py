@@ -1,0 +1,171 @@
+"""What `marketd status` shows and SIGUSR1 writes. The names are part of the contract (DESIGN §7)."""
+
+import os
+import resource
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from domain.clock import now_us
+from domain.states import ConnectionRow, MarketRow
+from supervisor.board import reason_of
+from supervisor.policy import connection_state
+from supervisor.tree import Tree
+
+LAG_EVERY_S = 0.5
+LAG_SAMPLES = 20  # so `loop_lag_ms` is the worst of the last 10 s
+
+
+@attrs.define(eq=False)
+class LoopLag:
+    """How late the loop wakes a sleeping task: what every tick waits at the worst."""
+
+    _samples: deque[float] = attrs.field(factory=lambda: deque([0.0], maxlen=LAG_SAMPLES))
+
+    async def measure(self) -> None:
+        """Measure for ever."""
+        while True:
+            due = trio.current_time() + LAG_EVERY_S
+            await trio.sleep_until(due)
+            self._samples.append((trio.current_time() - due) * 1000)
+
+    def worst_ms(self) -> float:
+        """Return the worst lag of the last seconds."""
+        return round(max(self._samples), 3)
+
+
+def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: LoopLag) -> dict[str, Any]:
+    """Return the status as it is now."""
+    return {
+        "written_us": now_us(),
+        "version": version,
+        "pid": os.getpid(),
+        "started_us": started_us,
+        "mode": tree.settings.trading.mode,
+        "ready": is_ready,
+        "markets": [_market(tree, row) for row in tree.board.markets.values()],
+        "connections": [_connection(tree, row) for row in tree.board.connections.values()],
+        "writer": _writer(tree),
+        "mailboxes": {name: attrs.asdict(box.statistics()) for name, box in tree.mailboxes().items()},
+        "trading": {
+            "drain": tree.desired.drain,
+            "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
+        },
+        "process": _process(lag),
+    }
+
+
+def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
+    branch = tree.markets[row.name]
+    now = trio.current_time()
+    return {
+        "id": row.name,
+        "symbol": row.symbol,
+        "venue": row.venue,
+        "state": tree.board.market_state(row),
+        "desired": row.desired,
+        "reason": reason_of(row) or reason_of(row.connection) or None,
+        "last_tick_us": row.last_tick_us,
+        "age_ms": None if row.last_tick_at is None else round((now - row.last_tick_at) * 1000),
+        "price": row.price,
+        "ticks": row.ticks,
+        "duplicates": branch.port.stamper.duplicates,
+        "restarts": row.restarts,
+        "gaps": None,  # the gap ledger is not kept yet
+        "next_try_s": _next_try_s(row),
+    }
+
+
+def _connection(tree: Tree, row: ConnectionRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "venue": row.venue,
+        "state": connection_state(row),
+        "reason": reason_of(row) or None,
+        "markets": len(tree.connections[row.name].place.ports),
+        "frames": row.frames,
+        "unknown_frames": row.unknown_frames,
+        "restarts": row.restarts,
+        "rtt_ms": None if row.rtt_ms is None else round(row.rtt_ms, 3),
+    }
+
+
+def _next_try_s(row: MarketRow) -> float | None:
+    if row.next_try_at is None:
+        return None
+    return round(max(0.0, row.next_try_at - trio.current_time()), 1)
+
+
+def _writer(tree: Tree) -> dict[str, Any]:
+    figures = tree.writer.statistics()
+    return {
+        "accepted": figures.accepted,
+        "stored": figures.stored,
+        "dropped": figures.dropped,
+        "journal_batches": None,  # there is no journal yet:
+        "journal_bytes": None,
+        "unjournaled": True,  # what is not stored is in RAM only
+        "db": figures.db,
+        "db_reason": figures.db_reason or None,
+        "statements": figures.statements,
+        "connects": figures.connects,
+    }
+
+
+def _process(lag: LoopLag) -> dict[str, Any]:
+    return {
+        "rss_bytes": rss_bytes(),
+        "threads": _count(Path("/proc/self/task")) or threading.active_count(),
+        "fds": _count(Path("/proc/self/fd")),
+        "loop_lag_ms": lag.worst_ms(),
+    }
+
+
+def rss_bytes() -> int:
+    """Return the resident memory of this process; where /proc is missing, its peak."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _count(folder: Path) -> int | None:
+    try:
+        return sum(1 for _ in folder.iterdir())
+    except OSError:
+        return None
+
+
+def write(state_dir: Path, status: dict[str, Any]) -> None:
+    """Write `status.json`: to a new file, renamed, so that a reader never sees half of one."""
+    fresh = state_dir / "status.json.new"
+    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
+    fresh.chmod(0o640)
+    fresh.rename(state_dir / "status.json")
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return one line per connection, market and the writer, as SIGUSR1 logs them."""
+    writer = found["writer"]
+    return [
+        *(
+            f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
+            f"{row['restarts']} restarts"
+            for row in found["connections"]
+        ),
+        *(
+            f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
+            f"age {row['age_ms']} ms, {row['restarts']} restarts"
+            for row in found["markets"]
+        ),
+        f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
+        f"database {writer['db']}",
+    ]

@@ -1,0 +1,312 @@
+"""The wiring. Reads like the drawing in ARCHITECTURE.md; decides nothing itself.
+
+venue ─ connection ─┬─▶ market          one gate a venue, one connection a socket,
+                    └─▶ writer ─▶ database         one market actor a market
+control ─▶ tree
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from actors.connection import Connection, ConnectionPlace, MarketPort
+from actors.control import Control, Handle
+from actors.mailbox import BatchMailbox, Link, Mailbox
+from actors.market import Market, MarketPlace
+from actors.writer import Contact, Finished, Writer
+from domain.events import Event, emit
+from domain.market import Tick
+from domain.messages import ActorEvent, Close, Request, Unsubscribe
+from domain.stamping import Stamper
+from domain.states import ConnectionRow, MarketRow
+from supervisor.board import Board
+from supervisor.desired import DesiredState
+from supervisor.gate import Gate, read_connects
+from supervisor.market_specs import MarketSpec, market_specs
+from supervisor.policy import RestartPolicy
+from supervisor.sections import Settings
+from supervisor.supervise import Child, guarded, run_essential
+from venues import find_venue
+from venues.protocol import Venue, VenueSettings
+from wire.recording import Recorder
+
+TICKS_BOUND = 65_536  # connection → writer
+MARKET_BOUND = 1_024  # connection → market
+EVENTS_BOUND = 1_000  # any → writer
+FIRST_CONTACT_S = 2.0  # we wait so long at start to hear from the database, then go on without
+GOODBYE_S = 3.0  # all connections together have so long to unsubscribe and close
+
+
+@attrs.define(kw_only=True, eq=False)
+class VenueBranch:
+    """One venue: its protocol, its settings, its gate."""
+
+    venue: Venue
+    settings: VenueSettings
+    gate: Gate
+
+
+@attrs.define(kw_only=True, eq=False)
+class ConnectionBranch:
+    """One connection and the child that runs it."""
+
+    place: ConnectionPlace
+    child: Child
+
+
+@attrs.define(kw_only=True, eq=False)
+class MarketBranch:
+    """One market, the child that runs it, and the connection it is on."""
+
+    spec: MarketSpec
+    child: Child
+    port: MarketPort
+    connection: ConnectionBranch
+
+
+class Tree:
+    """Everything that lives in the daemon. All mailboxes are made and kept here."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        state_dir: Path,
+        desired: DesiredState,
+        make_writer: Callable[[BatchMailbox[list[Tick]], Mailbox[ActorEvent]], Writer],
+        recorder: Recorder | None,
+    ) -> None:
+        self.settings = settings
+        self.state_dir = state_dir
+        self.desired = desired
+        self.board = Board()
+        self.ticks = BatchMailbox[list[Tick]](name="writer/ticks", bound=TICKS_BOUND)
+        self.events = Mailbox[ActorEvent](name="writer/events", bound=EVENTS_BOUND)
+        self.writer = make_writer(self.ticks, self.events)
+        self.venues: dict[str, VenueBranch] = {}
+        self.connections: dict[str, ConnectionBranch] = {}
+        self.markets: dict[str, MarketBranch] = {}
+        self.exit_code = 0
+        self.finished: Finished | None = None
+        self._recorder = recorder
+        self._stop = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    # --- the life of the tree -----------------------------------------------------------------
+
+    async def run(
+        self, *, handle: Handle, leave: Callable[[], None], task_status: trio.TaskStatus[Contact]
+    ) -> None:
+        """Run until a stop is asked for, then stop in order.
+
+        Reports started once everything is ready; `exit_code` and `finished` say how it ended.
+        Where the writer's thread is stuck this can never return: `leave` is called instead.
+        """
+        async with trio.open_nursery() as outer:  # the writer outlives all who write to it
+            outer.start_soon(run_essential, "writer", self.writer.run, self._give_up, name="writer")
+            contact = await self.writer.first_contact(deadline_s=FIRST_CONTACT_S)
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                control = Control(path=self.state_dir / "control.sock", handle=guarded("control", handle))
+                await nursery.start(control.run, name="control")
+                self._grow_all()
+                task_status.started(contact)
+                await self._stop.wait()
+                await self._stop_feeds()
+                nursery.cancel_scope.cancel()
+            if self._recorder is not None:
+                self._recorder.close()
+            if self.exit_code == 0:
+                self.finished = await self.writer.finish()
+                if self.finished.is_stuck:
+                    leave()
+            outer.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Ask for an ordered stop."""
+        self._stop.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop has been asked for."""
+        return self._stop.is_set()
+
+    def _give_up(self, reason: str) -> None:
+        """Stop in order because something failed that the daemon cannot live without."""
+        emit(Event.STOP, f"stopping: {reason}", level=logging.ERROR, actor="tree", reason=reason)
+        self.exit_code = 1
+        self.stop()
+
+    async def _stop_feeds(self) -> None:
+        """Unsubscribe and close every socket; then end what is left, within a deadline."""
+        for connection in self.connections.values():
+            self._retire(connection)
+        for market in self.markets.values():
+            market.child.remove()
+        with trio.move_on_after(GOODBYE_S):
+            # Looked at for half a second once in a life: not worth an event in every row.
+            while any(each.place.row.is_open for each in self.connections.values()):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        for connection in self.connections.values():
+            connection.child.remove()
+
+    # --- growing and pruning ------------------------------------------------------------------
+
+    def _grow_all(self) -> None:
+        for name, settings in self.settings.venues.items():
+            self.add_venue(name, settings)
+        for spec in market_specs(self.settings):
+            self.add_market(spec)
+
+    def add_venue(self, name: str, settings: VenueSettings) -> None:
+        """Open a venue's gate; its connections come with its markets."""
+        venue = find_venue(settings.protocol)
+        memory = self.state_dir / f"connects-{name}.json"
+        gate = Gate(
+            spacing_s=self.settings.supervision.start_delay_ms / 1000,
+            starts_per_pass=self.settings.supervision.starts_per_pass,
+            budgets=venue.connect_budgets,
+            connects=read_connects(memory),
+            memory=memory,
+        )
+        self.venues[name] = VenueBranch(venue=venue, settings=settings, gate=gate)
+
+    def add_market(self, spec: MarketSpec) -> None:
+        """Start a market, on a connection that has room, else on a new one."""
+        connection = self._connection_with_room(spec.venue)
+        row = MarketRow(
+            name=spec.id,
+            symbol=spec.symbol,
+            venue=spec.venue,
+            stale_after_s=spec.stale_after_s,
+            connection=connection.place.row,
+            desired=self.desired.of_market(spec.id, autostart=spec.autostart),
+        )
+        changed = partial(self.board.market_changed, row)
+        mailbox = BatchMailbox[list[Tick]](name=f"market/{spec.id}", bound=MARKET_BOUND)
+        place = MarketPlace(
+            row=row,
+            mailbox=mailbox,
+            link=connection.place.link,
+            requests=connection.place.requests,
+            wait_turn=partial(self.venues[spec.venue].gate.pass_subscribe, connection.place.row.name),
+            changed=changed,
+            timeframes_s=self.settings.storage.timeframes_s,
+            resubscribe_max_s=self.settings.supervision.backoff_max_s,
+        )
+        child = Child(
+            name=f"market/{spec.id}",
+            run=lambda: Market(place).run(),
+            row=row,
+            policy=RestartPolicy(settings=self.settings.supervision),
+            data_s=lambda began: data_s(began, row.last_tick_at),
+            changed=changed,
+        )
+        port = MarketPort(row=row, mailbox=mailbox, stamper=Stamper(market=spec.id), changed=changed)
+        connection.place.ports[spec.symbol] = port
+        self.board.add_market(row)
+        self.markets[spec.id] = MarketBranch(spec=spec, child=child, port=port, connection=connection)
+        self._start(child)
+
+    def remove_market(self, market: str) -> None:
+        """Stop a market for good; the last one on a connection closes it."""
+        branch = self.markets.pop(market)
+        branch.child.remove()
+        place = branch.connection.place
+        del place.ports[branch.spec.symbol]
+        self.board.remove(market)
+        place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
+        if not place.ports:
+            self._retire(branch.connection)
+            self.connections.pop(place.row.name)
+            self.board.remove(place.row.name)
+
+    def remove_venue(self, name: str) -> None:
+        """Stop all of a venue's markets, and with them its connections."""
+        for market in [market for market, branch in self.markets.items() if branch.spec.venue == name]:
+            self.remove_market(market)
+        del self.venues[name]
+
+    def _connection_with_room(self, venue: str) -> ConnectionBranch:
+        branch = self.venues[venue]
+        limit = branch.venue.markets_per_connection
+        bound = min(branch.settings.markets_per_connection or limit, limit)
+        number = 1
+        while (found := self.connections.get(f"{venue}/{number}")) is not None:
+            if len(found.place.ports) < bound:
+                return found
+            number += 1
+        return self._add_connection(f"{venue}/{number}", venue)
+
+    def _add_connection(self, name: str, venue: str) -> ConnectionBranch:
+        branch = self.venues[venue]
+        row = ConnectionRow(name=name, venue=venue)
+        changed = partial(self.board.connection_changed, row)
+        place = ConnectionPlace(
+            row=row,
+            venue=branch.venue,
+            settings=branch.settings,
+            link=Link(),
+            # every market may have two requests under way; removed ones some more
+            requests=Mailbox[Request](
+                name=f"connection/{name}", bound=4 * branch.venue.markets_per_connection
+            ),
+            ports={},
+            ticks=self.ticks,
+            wait_turn=branch.gate.pass_connect,
+            changed=changed,
+            recorder=self._recorder,
+        )
+        child = Child(
+            name=f"connection/{name}",
+            run=lambda: Connection(place).run(),
+            row=row,
+            policy=RestartPolicy(settings=self.settings.supervision),
+            data_s=lambda began: data_s(max(began, row.data_since or began), row.data_until),
+            changed=changed,
+        )
+        self.board.add_connection(row)
+        self.connections[name] = ConnectionBranch(place=place, child=child)
+        self._start(child)
+        return self.connections[name]
+
+    def _start(self, child: Child) -> None:
+        assert self._nursery is not None, "markets are added once the tree runs"
+        self._nursery.start_soon(child.keep_alive, name=child.name)
+
+    def _retire(self, connection: ConnectionBranch) -> None:
+        """Let an open connection say goodbye and end; end one that is not open at once."""
+        if connection.place.row.is_open:
+            connection.child.retire()
+            connection.place.requests.put_nowait(Close())
+        else:
+            connection.child.remove()
+
+    def apply_supervision(self, settings: Settings) -> None:
+        """Use new supervision settings from now on."""
+        self.settings = settings
+        for branch in self.venues.values():
+            branch.gate.spacing_s = settings.supervision.start_delay_ms / 1000
+            branch.gate.starts_per_pass = settings.supervision.starts_per_pass
+        branches: list[ConnectionBranch | MarketBranch] = [*self.connections.values(), *self.markets.values()]
+        for each in branches:
+            each.child.policy.settings = settings.supervision
+
+    def mailboxes(self) -> Mapping[str, Any]:
+        """Return every mailbox by its name in status."""
+        boxes: list[Any] = [
+            self.ticks,
+            self.events,
+            *(branch.port.mailbox for branch in self.markets.values()),
+        ]
+        return {box.name: box for box in boxes}
+
+
+def data_s(since: float | None, until: float | None) -> float:
+    """Return how long data flowed, in seconds."""
+    return 0.0 if since is None or until is None else max(0.0, until - since)

@@ -1,0 +1,169 @@
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.errors import ConfigError
+from supervisor import remote_drain, remote_market, remote_shutdown, remote_status
+from supervisor.client import NoAnswer, NotRunning
+from supervisor.remote import state_dir_of
+
+
+def words(**given: Any) -> argparse.Namespace:
+    return argparse.Namespace(**{"config": None, "state_dir": Path("/state"), **given})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home and working directory, and no service manager."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    return tmp_path
+
+
+# --- where the daemon is ----------------------------------------------------------------------------
+
+
+def test_the_state_directory_given_is_taken_whatever_the_settings(home: Path) -> None:
+    (home / "marketd.toml").write_text("broken =")
+    assert state_dir_of(words(state_dir=home / "x")) == home / "x"
+
+
+def test_the_state_directory_of_the_settings_is_taken(home: Path) -> None:
+    (home / "marketd.toml").write_text(f'[service]\nstate_dir = "{home}/y"')
+    assert state_dir_of(words(state_dir=None)) == home / "y"
+
+
+def test_without_settings_it_is_the_users_own(home: Path) -> None:
+    assert state_dir_of(words(state_dir=None)) == home / ".local/state/marketd"
+
+
+def test_a_settings_file_that_was_named_must_be_there(home: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml"):
+        state_dir_of(words(state_dir=None, config=home / "missing.toml"))
+
+
+# --- status -------------------------------------------------------------------------------------------
+
+
+def make_status(*states: str) -> dict[str, Any]:
+    """Return the status of a daemon with markets in these states."""
+    return {
+        "version": "0.1.0",
+        "pid": 7,
+        "mode": "paper",
+        "markets": [
+            {
+                "id": f"M{n}@sim",
+                "state": state,
+                "price": 1.5,
+                "age_ms": 20,
+                "ticks": 3,
+                "restarts": 0,
+                "reason": None,
+            }
+            for n, state in enumerate(states)
+        ],
+        "connections": [],
+        "writer": {"db": "up", "db_reason": None, "accepted": 3, "stored": 3, "dropped": 0},
+        "trading": {"drain": False, "kill_switch": None},
+        "process": {"rss_bytes": 2**25, "threads": 2, "fds": 9, "loop_lag_ms": 0.1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        ([], 0),
+        (["live", "closed", "stopped"], 0),
+        *(
+            (["live", state], 1)
+            for state in ("failed", "quarantined", "backing_off", "waiting", "stale", "starting")
+        ),
+    ],
+)
+def test_the_exit_code_says_whether_all_is_as_desired(states: list[str], code: int) -> None:
+    assert remote_status.exit_code(make_status(*states)) == code
+
+
+@pytest.mark.parametrize(("error", "code"), [(NotRunning("not running"), 3), (NoAnswer("no answer"), 4)])
+def test_a_daemon_that_is_not_there_or_hangs_has_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(remote_status, "ask", fail)
+    assert remote_status.run(words(json=False, watch=False)) == code
+
+
+def test_the_table_has_a_line_for_each_market() -> None:
+    lines = remote_status.as_text(make_status("live", "waiting")).splitlines()
+    assert [line.split()[:3] for line in lines[-2:]] == [
+        ["M0@sim", "live", "1.5"],
+        ["M1@sim", "waiting", "1.5"],
+    ]
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    status = make_status("starting")
+    status["markets"][0].update(price=None, age_ms=None)
+    assert remote_status.as_text(status).splitlines()[-1].split()[2:4] == ["-", "-"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("drain", True), ("kill_switch", {"reason": "…"})])
+def test_what_holds_trades_back_is_shown(key: str, value: object) -> None:
+    status = make_status("live")
+    before = remote_status.as_text(status)
+    status["trading"][key] = value
+    assert remote_status.as_text(status) != before
+
+
+def test_a_database_that_is_away_is_shown_with_its_reason() -> None:
+    status = make_status("live")
+    status["writer"].update(db="down", db_reason="connection refused")
+    assert "connection refused" in remote_status.as_text(status)
+
+
+# --- market, drain, shutdown ------------------------------------------------------------------------
+
+
+class Asked:
+    """Stands for the daemon: keeps what it is asked, and answers the same each time."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        self.result = result
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, state_dir: Path, command: str, **arguments: Any) -> dict[str, Any]:
+        self.requests.append((command, arguments))
+        return self.result
+
+
+@pytest.mark.parametrize(("is_remembered", "code"), [(True, 0), (False, 1)])
+def test_a_market_command_fails_where_it_will_not_outlast_a_restart(
+    monkeypatch: pytest.MonkeyPatch, *, is_remembered: bool, code: int
+) -> None:
+    daemon = Asked({"markets": ["A@sim"], "remembered": is_remembered})
+    monkeypatch.setattr(remote_market, "ask", daemon)
+    assert remote_market.run(words(action="stop", markets=["A", "A"])) == code
+    assert daemon.requests == [("market", {"action": "stop", "markets": ["A"]})]
+
+
+@pytest.mark.parametrize(("switch", "is_on"), [("on", True), ("off", False)])
+def test_drain_is_asked_for_as_said(monkeypatch: pytest.MonkeyPatch, switch: str, *, is_on: bool) -> None:
+    daemon = Asked({"drain": is_on, "remembered": True})
+    monkeypatch.setattr(remote_drain, "ask", daemon)
+    assert remote_drain.run(words(switch=switch)) == 0
+    assert daemon.requests == [("drain", {"on": is_on})]
+
+
+@pytest.mark.parametrize(("is_gone", "code"), [(True, 0), (False, 1)])
+def test_shutdown_succeeds_when_the_daemon_is_gone(
+    monkeypatch: pytest.MonkeyPatch, *, is_gone: bool, code: int
+) -> None:
+    monkeypatch.setattr(remote_shutdown, "ask", Asked({"stopping": True}))
+    monkeypatch.setattr(remote_shutdown, "wait_gone", lambda state_dir, within_s: is_gone)
+    assert remote_shutdown.run(words(after_trades=False, max_wait=None)) == code
