@@ -123,8 +123,7 @@ class Connection:
         heartbeat = Heartbeat()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._receive, socket, heartbeat, name="receive")
-            nursery.start_soon(self._keep_beating, socket, heartbeat, name="heartbeat")
-            await self._answer_requests(socket)
+            await self._answer_requests(socket, heartbeat)
             nursery.cancel_scope.cancel()
 
     async def _receive(self, socket: Socket, heartbeat: Heartbeat) -> None:
@@ -135,13 +134,6 @@ class Connection:
                 heartbeat.beat()
                 for frame in frames:
                     self.handle(frame, received_us=now_us(), at=heartbeat.last_frame_at)
-        except ConnectionLost:
-            if not self._is_closing:
-                raise
-
-    async def _keep_beating(self, socket: Socket, heartbeat: Heartbeat) -> None:
-        try:
-            await heartbeat.watch(socket.ping, self._note_rtt)
         except ConnectionLost:
             if not self._is_closing:
                 raise
@@ -262,21 +254,29 @@ class Connection:
 
     # --- what goes out ------------------------------------------------------------------------
 
-    async def _answer_requests(self, socket: Socket) -> None:
-        """Serve the markets' requests until asked to close; those that wait together go together."""
+    async def _answer_requests(self, socket: Socket, heartbeat: Heartbeat) -> None:
+        """Serve the markets' requests until asked to close, and watch over the socket meanwhile."""
         while True:
-            requests = [await self._place.requests.get()]
-            try:
-                while True:
-                    requests.append(self._place.requests.get_nowait())
-            except trio.WouldBlock:
-                pass
+            requests: list[Request] = []
+            with trio.move_on_at(heartbeat.due_at()):
+                requests = await self._next_requests()
+            if not requests:
+                await heartbeat.check(socket.ping, self._note_rtt)
+                continue
             if any(isinstance(request, Close) for request in requests):
                 await self._say_goodbye(socket)
                 return
             wanted = [request for request in requests if isinstance(request, Subscribe | Unsubscribe)]
             for frame in self._subscriptions.plan(wanted):
                 await self._send(socket, frame)
+
+    async def _next_requests(self) -> list[Request]:
+        """Wait for requests; those that wait together are served together."""
+        requests = [await self._place.requests.get()]
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                requests.append(self._place.requests.get_nowait())
+        return requests
 
     async def _say_goodbye(self, socket: Socket) -> None:
         """Unsubscribe and close; the reader lives until the close is done."""

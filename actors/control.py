@@ -56,18 +56,26 @@ class Control:
         self._path = path
         self._handle = handle
         self._clients = 0
+        self._listener: trio.SocketListener | None = None
 
     async def run(
         self, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve until cancelled. The caller holds the state directory's lock."""
-        listener = trio.SocketListener(self._listen())
+        """Serve until cancelled; listens first, where `listen` has not been called."""
+        if self._listener is None:
+            self.listen()
+        assert self._listener is not None
         try:
-            await trio.serve_listeners(self._serve, [listener], task_status=task_status)
+            await trio.serve_listeners(self._serve, [self._listener], task_status=task_status)
         finally:
+            self._listener = None
             self._path.unlink(missing_ok=True)
 
-    def _listen(self) -> trio.socket.SocketType:
+    def listen(self) -> None:
+        """Open the socket; the caller holds the state directory's lock.
+
+        Clients may connect from now on, and are answered once it runs. Raises ConfigError.
+        """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o117)  # 0660 from the first moment on
         try:
@@ -79,7 +87,7 @@ class Control:
         finally:
             os.umask(mask)
         listener.listen(MAX_CLIENTS)
-        return trio.socket.from_stdlib_socket(listener)
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Serve one client; what it does wrong is its own trouble."""

@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # the tests' private MariaDB
 
-from databases import MariaDB, running_mariadb  # noqa: E402
+from databases import MariaDB, running_mariadb
 
-from benchmarks.harness import (  # noqa: E402
+from benchmarks.harness import (
     DAEMON_CORE,
     ROOT,
     VENUE_CORE,
@@ -24,10 +24,10 @@ from benchmarks.harness import (  # noqa: E402
     Sample,
     daemon,
     flood_venue,
-    pin,
+    pinned,
     venue,
 )
-from venues.simulated.prices import FX_PAIRS  # noqa: E402
+from venues.simulated.prices import FX_PAIRS
 
 PAIRS = tuple(FX_PAIRS)
 THOUSAND = tuple(f"S{number:03d}USD" for number in range(1000))
@@ -74,7 +74,8 @@ def on(server: MariaDB) -> str:
 def floods(server: MariaDB) -> None:
     with flood_venue(PAIRS) as url:
         bare = bare_client(url)
-    print(f"{'flood, bare trio-websocket, nothing kept':44}{bare['per_s']:11,.0f}{'-':>10}{bare['cpu_us']:12.1f}")
+    name = "flood, bare trio-websocket, nothing kept"
+    print(f"{name:44}{bare['per_s']:11,.0f}{'-':>10}{bare['cpu_us']:12.1f}")
     for name, storage in (("SQLite", ""), ("MariaDB", on(server))):
         with flood_venue(PAIRS) as url, daemon(url, PAIRS, storage=storage) as running:
             first, last = measured(running)
@@ -85,9 +86,7 @@ def floods(server: MariaDB) -> None:
 
 def bare_client(url: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.bare_client", url, str(SECONDS), ",".join(PAIRS)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True, preexec_fn=pin(DAEMON_CORE)
-    )
+    done = subprocess.run(pinned(DAEMON_CORE, command), cwd=ROOT, capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
     return figures
 
@@ -118,9 +117,8 @@ def with_counters(name: str, running: Daemon, server: MariaDB | None) -> None:
     show(name, first, last)
     if server is not None:
         statements = (after[0] - before[0] - 2) / SECONDS  # asking costs two
-        print(
-            f"{'':4}by MariaDB's counters: {statements:.1f} statements/s, {after[1] - before[1]} new connections"
-        )
+        connections = after[1] - before[1]
+        print(f"{'':4}by MariaDB: {statements:.1f} statements/s, {connections} new connections")
 
 
 def counters(server: MariaDB | None) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The yardstick: stock trio-websocket reading the same frames and dropping them. Prints µs and a rate.
 
-    python -m benchmarks.bare_client URL SECONDS SYMBOL,SYMBOL…
+python -m benchmarks.bare_client URL SECONDS SYMBOL,SYMBOL…
 """
 
 import json

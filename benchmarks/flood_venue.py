@@ -7,6 +7,7 @@ a client's limit can be measured. Prints its address; begins when all symbols ar
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -24,10 +25,8 @@ def main() -> None:
         shake_hands(client)
         answer_until_subscribed(client, len(symbols))
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
+        with contextlib.suppress(OSError):  # the client has seen enough
             flood(client, [symbol.lower() for symbol in symbols])
-        except OSError:
-            pass  # the client has seen enough
 
 
 def shake_hands(client: socket.socket) -> None:

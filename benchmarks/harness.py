@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ class Daemon:
     process: subprocess.Popen[bytes]
     state_dir: Path
 
+    def log_end(self) -> str:
+        return (self.state_dir / "log").read_text()[-2000:]
+
     def sample(self) -> Sample:
         pid = self.process.pid
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -62,7 +65,9 @@ class Daemon:
                 if states and all(state == "live" for state in states):
                     return
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise SystemExit(f"the daemon did not come up:\n{(self.state_dir / 'log').read_text()[-2000:]}")
+                raise SystemExit(
+                    f"the daemon did not come up:\n{(self.state_dir / 'log').read_text()[-2000:]}"
+                )
             time.sleep(0.1)
 
     def stop(self) -> float:
@@ -70,12 +75,12 @@ class Daemon:
         started = time.monotonic()
         self.process.terminate()
         if self.process.wait(timeout=60) != 0:
-            raise SystemExit(f"the daemon ended badly:\n{(self.state_dir / 'log').read_text()[-2000:]}")
+            raise SystemExit(f"the daemon ended badly:\n{self.log_end()}")
         return time.monotonic() - started
 
 
-def pin(core: int) -> Callable[[], None]:
-    return lambda: os.sched_setaffinity(0, {core})
+def pinned(core: int, command: Sequence[str | Path]) -> list[str | Path]:
+    return ["taskset", "--cpu-list", str(core), *command]
 
 
 @contextlib.contextmanager
@@ -99,7 +104,7 @@ def flood_venue(symbols: Sequence[str]) -> Iterator[str]:
 @contextlib.contextmanager
 def serving(command: Sequence[str | Path]) -> Iterator[str]:
     """Run a venue on its core; give the address it prints."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, preexec_fn=pin(VENUE_CORE))
+    process = subprocess.Popen(pinned(VENUE_CORE, command), cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
@@ -126,20 +131,19 @@ def daemon(
     with tempfile.TemporaryDirectory(prefix="marketd-bench-") as folder:
         config = Path(folder) / "marketd.toml"
         parts = [f"[supervision]\nstart_delay_ms = {start_delay_ms}\nstarts_per_pass = 50\n{storage}"]
-        for number in range(venues):
-            parts.append(
-                f'[venues.v{number}]\nprotocol = "binance"\nurl = "{url}"\nsource = "quotes"\n'
-                f"markets_per_connection = {markets_per_connection}\n"
-                f'[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number::venues])}\n'
-            )
+        parts += [
+            f'[venues.v{number}]\nprotocol = "binance"\nurl = "{url}"\nsource = "quotes"\n'
+            f"markets_per_connection = {markets_per_connection}\n"
+            f'[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number::venues])}\n'
+            for number in range(venues)
+        ]
         config.write_text("\n".join(parts))
         state_dir = Path(folder) / "state"
         state_dir.mkdir()
         with (state_dir / "log").open("wb") as log:
             process = subprocess.Popen(
-                [MARKETD, "run", "--config", config, "--state-dir", state_dir],
+                pinned(DAEMON_CORE, [MARKETD, "run", "--config", config, "--state-dir", state_dir]),
                 stderr=log,
-                preexec_fn=pin(DAEMON_CORE),
             )
         running = Daemon(process=process, state_dir=state_dir)
         try:

@@ -10,14 +10,14 @@ INTERNAL_ERROR, USAGE, SETTINGS = 1, 2, 78
 # name: (module with add_arguments and run, what it does)
 COMMANDS = {
     "run": ("supervisor.run", "run the daemon"),
-    "init": ("supervisor.init", "write a commented settings file, asking a few questions"),
-    "check": ("supervisor.check", "check settings, database, clock and disk"),
-    "status": ("supervisor.remote_status", "show what the running daemon does"),
-    "market": ("supervisor.remote_market", "start, stop or restart markets"),
-    "drain": ("supervisor.remote_drain", "switch the opening of new trades off or on"),
-    "shutdown": ("supervisor.remote_shutdown", "stop the running daemon"),
-    "migrate": ("supervisor.migrate", "bring the database's schema up to date"),
-    "simulate": ("supervisor.simulate", "serve a simulated venue"),
+    "init": ("supervisor.commands.init", "write a commented settings file, asking a few questions"),
+    "check": ("supervisor.commands.check", "check settings, database, clock and disk"),
+    "status": ("supervisor.commands.status", "show what the running daemon does"),
+    "market": ("supervisor.commands.market", "start, stop or restart markets"),
+    "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
+    "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
+    "migrate": ("supervisor.commands.migrate", "bring the database's schema up to date"),
+    "simulate": ("supervisor.simulate.command", "serve a simulated venue"),
 }
 WITHOUT_STATE = ("simulate",)
 

@@ -4,7 +4,6 @@ Reads no clock and sleeps for nobody: `supervisor/supervise.py` does what is dec
 """
 
 import enum
-from collections import deque
 
 import attrs
 from attrs import validators
@@ -119,7 +118,7 @@ class RestartPolicy:
 
     settings: SupervisionSettings
     _attempt: int = 0
-    _crashes: deque[float] = attrs.field(factory=deque)
+    _crashes: list[float] = attrs.field(factory=list)  # a deque takes 600 bytes even when empty
     _is_probing: bool = False
 
     def decide(self, error: BaseException, *, now: float, data_s: float, ran_s: float) -> Decision:
@@ -156,11 +155,11 @@ class RestartPolicy:
         settings = self.settings
         self._crashes.append(now)
         while self._crashes[0] <= now - settings.within_s:
-            self._crashes.popleft()
+            del self._crashes[0]
         if len(self._crashes) > settings.max_restarts or self._is_probing:
             self._is_probing = True
             while len(self._crashes) > settings.max_restarts + 1:
-                self._crashes.popleft()
+                del self._crashes[0]
             return Decision(hold=State.QUARANTINED, delay_s=settings.probe_every_s)
         return Decision(hold=None, delay_s=0.0)
 

@@ -23,7 +23,7 @@ from domain.events import Event, emit
 from domain.market import Tick
 from domain.messages import ActorEvent, Close, Request, Unsubscribe
 from domain.stamping import Stamper
-from domain.states import ConnectionRow, MarketRow
+from domain.states import ChildRow, ConnectionRow, MarketRow
 from supervisor.board import Board
 from supervisor.desired import DesiredState
 from supervisor.gate import Gate, read_connects
@@ -108,12 +108,11 @@ class Tree:
         Where the writer's thread is stuck this can never return: `leave` is called instead.
         """
         async with trio.open_nursery() as outer:  # the writer outlives all who write to it
-            outer.start_soon(run_essential, "writer", self.writer.run, self._give_up, name="writer")
+            outer.start_soon(run_essential, "writer", self.writer.run, self.give_up, name="writer")
             contact = await self.writer.first_contact(deadline_s=FIRST_CONTACT_S)
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                control = Control(path=self.state_dir / "control.sock", handle=guarded("control", handle))
-                await nursery.start(control.run, name="control")
+                self._open_control(handle)
                 self._grow_all()
                 task_status.started(contact)
                 await self._stop.wait()
@@ -127,6 +126,12 @@ class Tree:
                     leave()
             outer.cancel_scope.cancel()
 
+    def _open_control(self, handle: Handle) -> None:
+        control = Control(path=self.state_dir / "control.sock", handle=guarded("control", handle))
+        control.listen()  # here, so that a path that will not do is said at once
+        policy = RestartPolicy(settings=self.settings.supervision)
+        self._start(Child(name="control", run=control.run, row=ChildRow(name="control"), policy=policy))
+
     def stop(self) -> None:
         """Ask for an ordered stop."""
         self._stop.set()
@@ -136,7 +141,7 @@ class Tree:
         """Whether a stop has been asked for."""
         return self._stop.is_set()
 
-    def _give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
         """Stop in order because something failed that the daemon cannot live without."""
         emit(Event.STOP, f"stopping: {reason}", level=logging.ERROR, actor="tree", reason=reason)
         self.exit_code = 1

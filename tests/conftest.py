@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 from databases import AnyDatabase, MariaDB, MariadbDatabase, SqliteDatabase, running_mariadb
 
+from domain.events import LOGGER
 from storage.target import SqliteTarget
+
+
+@pytest.fixture(autouse=True)
+def same_log_for_every_test() -> Iterator[None]:
+    """Leave the one logger of the process as it was found, whoever opened the log."""
+    before = (LOGGER.handlers[:], LOGGER.filters[:], LOGGER.propagate, LOGGER.level)
+    yield
+    LOGGER.handlers[:], LOGGER.filters[:], LOGGER.propagate = before[:3]
+    LOGGER.setLevel(before[3])
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,11 @@ from domain.messages import ActorEvent
 from storage.settings import StorageSettings
 from storage.target import SqliteTarget
 from supervisor import status
-from supervisor.commands import Commands
 from supervisor.desired import DesiredState
+from supervisor.operator import Operator
 from supervisor.policy import SupervisionSettings
 from supervisor.sections import MarketsSettings, Settings
-from supervisor.simulate import SimulateOptions, serve
+from supervisor.simulate.command import SimulateOptions, serve
 from supervisor.tree import Tree
 from venues.protocol import VenueSettings
 from venues.simulated.faults import Fault
@@ -68,7 +68,7 @@ class Grown:
     """A running tree, and who can be asked to change it."""
 
     tree: Tree
-    commands: Commands
+    commands: Operator
     port: int
     contact: Contact
     ended: trio.Event
@@ -115,7 +115,7 @@ async def grown_tree(
             make_settings(port, symbols=symbols, **changed), state_dir, desired or DesiredState()
         )
         lag = status.LoopLag()
-        commands = Commands(
+        commands = Operator(
             tree=tree,
             status=partial(status.build, tree, version="0", started_us=now_us(), is_ready=True, lag=lag),
         )

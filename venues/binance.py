@@ -56,6 +56,25 @@ class BinanceFrame(msgspec.Struct, gc=False):
     msg: str | None = None
 
 
+# Made once: a socket for each market would otherwise bring its own.
+decode_frame = msgspec.json.Decoder(BinanceFrame).decode
+decode_trade = msgspec.json.Decoder(BinanceTrade).decode
+decode_quote = msgspec.json.Decoder(BinanceQuote).decode
+
+
+def read_trade(symbol: str, data: msgspec.Raw) -> PriceUpdate:
+    """Return the price of an `aggTrade` payload."""
+    trade = decode_trade(data)
+    return PriceUpdate(symbol, trade.T * 1_000, trade.a, float(trade.p), None, None, float(trade.q))
+
+
+def read_quote(symbol: str, data: msgspec.Raw) -> PriceUpdate:
+    """Return the price of a `bookTicker` payload: the middle of bid and ask."""
+    quote = decode_quote(data)
+    bid, ask = float(quote.b), float(quote.a)
+    return PriceUpdate(symbol, None, quote.u, (bid + ask) / 2, bid, ask)
+
+
 class BinanceAdapter:
     """One socket's subscriptions and frames."""
 
@@ -64,13 +83,7 @@ class BinanceAdapter:
         self._symbols: dict[str, str] = {}  # "eurusdt@aggTrade" → the symbol as in the settings
         self._asked: dict[int, tuple[str, ...]] = {}  # request id → symbols it subscribes
         self._last_id = 0
-        self._decode = msgspec.json.Decoder(BinanceFrame).decode
-        if self._stream_name == "aggTrade":
-            self._decode_trade = msgspec.json.Decoder(BinanceTrade).decode
-            self._read = self._read_trade
-        else:
-            self._decode_quote = msgspec.json.Decoder(BinanceQuote).decode
-            self._read = self._read_quote
+        self._read = read_trade if self._stream_name == "aggTrade" else read_quote
 
     def opening(self) -> list[str]:
         """Nothing to say: public streams need no log-in."""
@@ -95,7 +108,7 @@ class BinanceAdapter:
     def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
         """Return what the frame says; streams that nobody subscribed are `Unknown`."""
         try:
-            message = self._decode(frame)
+            message = decode_frame(frame)
             if message.stream is not None:
                 symbol = self._symbols.get(message.stream)
                 if symbol is None:
@@ -104,15 +117,6 @@ class BinanceAdapter:
         except (msgspec.DecodeError, ValueError, RecursionError) as exc:
             raise RemoteProtocolError(f"undecodable frame: {exc}", frame=_sample(frame)) from exc
         return (self._read_answer(message, frame),)
-
-    def _read_trade(self, symbol: str, data: msgspec.Raw) -> PriceUpdate:
-        trade = self._decode_trade(data)
-        return PriceUpdate(symbol, trade.T * 1_000, trade.a, float(trade.p), None, None, float(trade.q))
-
-    def _read_quote(self, symbol: str, data: msgspec.Raw) -> PriceUpdate:
-        quote = self._decode_quote(data)
-        bid, ask = float(quote.b), float(quote.a)
-        return PriceUpdate(symbol, None, quote.u, (bid + ask) / 2, bid, ask)
 
     def _read_answer(self, message: BinanceFrame, frame: str | bytes) -> VenueEvent:
         asked = self._asked.pop(message.id, None) if isinstance(message.id, int) else None

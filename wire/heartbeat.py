@@ -22,22 +22,24 @@ class Heartbeat:
         """Note that a frame came."""
         self.last_frame_at = trio.current_time()
 
-    async def watch(self, ping: Callable[[], Awaitable[None]], answered: Callable[[float], None]) -> None:
-        """Ping after every 5 s of silence; raise ConnectionLost when 10 s more bring no frame.
+    def due_at(self) -> float:
+        """Return when to `check` next, if no frame comes before; monotonic."""
+        return self.last_frame_at + PING_AFTER_S
+
+    async def check(self, ping: Callable[[], Awaitable[None]], answered: Callable[[float], None]) -> None:
+        """Where 5 s were silent, ping; raise ConnectionLost when 10 s more bring no frame.
 
         `ping` sends one and returns when it was answered; `answered` is told the round trip, ms.
         """
-        while True:
-            await trio.sleep_until(self.last_frame_at + PING_AFTER_S)
-            if trio.current_time() < self.last_frame_at + PING_AFTER_S:
-                continue
-            sent_at = trio.current_time()
-            dead_at = self.last_frame_at + PING_AFTER_S + DEAD_AFTER_S
-            with trio.move_on_at(max(dead_at, sent_at + ANSWER_WITHIN_S)):
-                await ping()
-                answered((trio.current_time() - sent_at) * 1000)
-                self.beat()
-            if self.last_frame_at < sent_at:
-                raise ConnectionLost(
-                    f"dead: no frame for {PING_AFTER_S + DEAD_AFTER_S:.0f} s, not even an answer to a ping"
-                )
+        sent_at = trio.current_time()
+        if sent_at < self.due_at():
+            return
+        dead_at = self.due_at() + DEAD_AFTER_S
+        with trio.move_on_at(max(dead_at, sent_at + ANSWER_WITHIN_S)):
+            await ping()
+            answered((trio.current_time() - sent_at) * 1000)
+            self.beat()
+        if self.last_frame_at < sent_at:
+            raise ConnectionLost(
+                f"dead: no frame for {PING_AFTER_S + DEAD_AFTER_S:.0f} s, not even an answer to a ping"
+            )

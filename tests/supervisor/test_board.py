@@ -30,7 +30,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
     monkeypatch.setattr(LOGGER, "handlers", [handler])
     monkeypatch.setattr(LOGGER, "propagate", False)
     monkeypatch.setattr(LOGGER, "filters", [])
-    monkeypatch.setattr(LOGGER, "level", logging.DEBUG)
+    LOGGER.setLevel(logging.DEBUG)  # restored for everybody, see tests/conftest.py
     return handler
 
 

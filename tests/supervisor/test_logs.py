@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.mailbox import Mailbox
-from domain.events import LOGGER, Event, emit
+from domain.events import Event, emit
 from domain.messages import ActorEvent
 from supervisor import logs
 
@@ -44,15 +44,6 @@ class ReaderIsGone(io.StringIO):
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
-
-
-@pytest.fixture(autouse=True)
-def logger() -> Iterator[logging.Logger]:
-    """Put the one logger back as it was."""
-    before = (LOGGER.handlers[:], LOGGER.filters[:], LOGGER.propagate, LOGGER.level)
-    yield LOGGER
-    LOGGER.handlers[:], LOGGER.filters[:], LOGGER.propagate = before[:3]
-    LOGGER.setLevel(before[3])
 
 
 def logged(say: Callable[[], None], *, stream: io.StringIO | None = None, level: str = "info") -> list[str]:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from trees import make_tree
 from trio.testing import MockClock
 
 from supervisor import logs
+from supervisor.daemon import Daemon
+from supervisor.desired import DesiredState
 from supervisor.notify import Notifier, from_environment
-from supervisor.run import Daemon
 from supervisor.sections import Settings
 
 
@@ -128,11 +130,10 @@ def test_the_watchdog_is_as_the_environment_says(
 
 def make_daemon(manager: Manager, tmp_path: Path, *, watchdog_s: float | None) -> Daemon:
     return Daemon(
-        settings=Settings(),
-        config=None,
-        state_dir=tmp_path,
+        tree=make_tree(Settings(), tmp_path, DesiredState()),
+        reread=None,
         log=logs.LineWriter((tmp_path / "log").open("w")),
-        is_simulated=False,
+        has_memory=True,
         manager=notifier_for(manager, watchdog_s=watchdog_s),
     )
 
@@ -145,7 +146,7 @@ async def test_the_daemon_pings_twice_in_each_period(
     heard = []
     with trio.move_on_after(31.0):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(daemon._tell_manager)
+            nursery.start_soon(daemon.tell_manager)
             while True:
                 await trio.sleep(0.5)
                 heard += manager.heard()

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from domain.states import State
 from storage.settings import StorageSettings
 from supervisor import logs, reload
 from supervisor.client import ask
+from supervisor.daemon import Daemon
 from supervisor.policy import SupervisionSettings
 from supervisor.reload import Changes, changes
-from supervisor.run import Daemon
 from supervisor.sections import DoorSettings, MarketsSettings, ServiceSettings, Settings
+from supervisor.settings import load
 from venues.protocol import VenueSettings
 
 GUARD_S = 60.0  # against hanging
@@ -223,16 +225,14 @@ async def test_a_reload_during_the_stop_changes_nothing(tmp_path: Path) -> None:
     async with grown_tree(tmp_path / "state") as grown:
         with (tmp_path / "log").open("w") as stream:
             daemon = Daemon(
-                settings=grown.tree.settings,
-                config=config,
-                state_dir=tmp_path,
+                tree=grown.tree,
+                reread=partial(load, config),
                 log=logs.LineWriter(stream),
-                is_simulated=False,
+                has_memory=True,
                 is_ready=True,
             )
-            daemon._tree = grown.tree
             await grown.stop()
-            daemon._reload()
+            daemon.reload()
         assert [branch.spec.symbol for branch in grown.tree.markets.values()] == list(SYMBOLS)
 
 

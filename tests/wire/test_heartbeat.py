@@ -26,7 +26,9 @@ class Watched:
             await answer()
 
         try:
-            await self.heartbeat.watch(ping, self.rtts_ms.append)
+            while True:
+                await trio.sleep_until(self.heartbeat.due_at())
+                await self.heartbeat.check(ping, self.rtts_ms.append)
         except ConnectionLost:
             self.lost_at = trio.current_time()
 
@@ -128,5 +130,7 @@ async def test_what_the_ping_itself_meets_is_passed_on(autojump_clock: MockClock
     async def meets_a_reset() -> None:
         raise ConnectionLost("reset by the peer")
 
+    heartbeat = Heartbeat()
+    await trio.sleep_until(heartbeat.due_at())
     with pytest.raises(ConnectionLost, match="reset by the peer"):
-        await Heartbeat().watch(meets_a_reset, lambda _rtt_ms: None)
+        await heartbeat.check(meets_a_reset, lambda _rtt_ms: None)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from domain.errors import ConfigError
-from supervisor import remote_drain, remote_market, remote_shutdown, remote_status
 from supervisor.client import NoAnswer, NotRunning
-from supervisor.remote import state_dir_of
+from supervisor.commands import drain, market, shutdown
+from supervisor.commands import status as status_command
+from supervisor.commands.where import state_dir_of
 
 
 def words(**given: Any) -> argparse.Namespace:
@@ -85,7 +86,7 @@ def make_status(*states: str) -> dict[str, Any]:
     ],
 )
 def test_the_exit_code_says_whether_all_is_as_desired(states: list[str], code: int) -> None:
-    assert remote_status.exit_code(make_status(*states)) == code
+    assert status_command.exit_code(make_status(*states)) == code
 
 
 @pytest.mark.parametrize(("error", "code"), [(NotRunning("not running"), 3), (NoAnswer("no answer"), 4)])
@@ -95,12 +96,12 @@ def test_a_daemon_that_is_not_there_or_hangs_has_its_exit_code(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(remote_status, "ask", fail)
-    assert remote_status.run(words(json=False, watch=False)) == code
+    monkeypatch.setattr(status_command, "ask", fail)
+    assert status_command.run(words(json=False, watch=False)) == code
 
 
 def test_the_table_has_a_line_for_each_market() -> None:
-    lines = remote_status.as_text(make_status("live", "waiting")).splitlines()
+    lines = status_command.as_text(make_status("live", "waiting")).splitlines()
     assert [line.split()[:3] for line in lines[-2:]] == [
         ["M0@sim", "live", "1.5"],
         ["M1@sim", "waiting", "1.5"],
@@ -110,21 +111,21 @@ def test_the_table_has_a_line_for_each_market() -> None:
 def test_what_is_not_known_is_a_dash() -> None:
     status = make_status("starting")
     status["markets"][0].update(price=None, age_ms=None)
-    assert remote_status.as_text(status).splitlines()[-1].split()[2:4] == ["-", "-"]
+    assert status_command.as_text(status).splitlines()[-1].split()[2:4] == ["-", "-"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("drain", True), ("kill_switch", {"reason": "…"})])
 def test_what_holds_trades_back_is_shown(key: str, value: object) -> None:
     status = make_status("live")
-    before = remote_status.as_text(status)
+    before = status_command.as_text(status)
     status["trading"][key] = value
-    assert remote_status.as_text(status) != before
+    assert status_command.as_text(status) != before
 
 
 def test_a_database_that_is_away_is_shown_with_its_reason() -> None:
     status = make_status("live")
     status["writer"].update(db="down", db_reason="connection refused")
-    assert "connection refused" in remote_status.as_text(status)
+    assert "connection refused" in status_command.as_text(status)
 
 
 # --- market, drain, shutdown ------------------------------------------------------------------------
@@ -147,16 +148,16 @@ def test_a_market_command_fails_where_it_will_not_outlast_a_restart(
     monkeypatch: pytest.MonkeyPatch, *, is_remembered: bool, code: int
 ) -> None:
     daemon = Asked({"markets": ["A@sim"], "remembered": is_remembered})
-    monkeypatch.setattr(remote_market, "ask", daemon)
-    assert remote_market.run(words(action="stop", markets=["A", "A"])) == code
+    monkeypatch.setattr(market, "ask", daemon)
+    assert market.run(words(action="stop", markets=["A", "A"])) == code
     assert daemon.requests == [("market", {"action": "stop", "markets": ["A"]})]
 
 
 @pytest.mark.parametrize(("switch", "is_on"), [("on", True), ("off", False)])
 def test_drain_is_asked_for_as_said(monkeypatch: pytest.MonkeyPatch, switch: str, *, is_on: bool) -> None:
     daemon = Asked({"drain": is_on, "remembered": True})
-    monkeypatch.setattr(remote_drain, "ask", daemon)
-    assert remote_drain.run(words(switch=switch)) == 0
+    monkeypatch.setattr(drain, "ask", daemon)
+    assert drain.run(words(switch=switch)) == 0
     assert daemon.requests == [("drain", {"on": is_on})]
 
 
@@ -164,6 +165,6 @@ def test_drain_is_asked_for_as_said(monkeypatch: pytest.MonkeyPatch, switch: str
 def test_shutdown_succeeds_when_the_daemon_is_gone(
     monkeypatch: pytest.MonkeyPatch, *, is_gone: bool, code: int
 ) -> None:
-    monkeypatch.setattr(remote_shutdown, "ask", Asked({"stopping": True}))
-    monkeypatch.setattr(remote_shutdown, "wait_gone", lambda state_dir, within_s: is_gone)
-    assert remote_shutdown.run(words(after_trades=False, max_wait=None)) == code
+    monkeypatch.setattr(shutdown, "ask", Asked({"stopping": True}))
+    monkeypatch.setattr(shutdown, "wait_gone", lambda state_dir, within_s: is_gone)
+    assert shutdown.run(words(after_trades=False, max_wait=None)) == code

@@ -3,7 +3,7 @@
 import argparse
 
 from supervisor.client import ask, wait_gone
-from supervisor.remote import state_dir_of
+from supervisor.commands.where import state_dir_of
 
 STOP_WITHIN_S = 15.0  # the longest ordered stop, with a database that hangs, takes 8 s
 

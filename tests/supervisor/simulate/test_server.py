@@ -21,13 +21,14 @@ from trio_websocket import (
 
 from domain.errors import ConfigError
 from domain.market import PriceUpdate
-from supervisor import simulate, simulate_socket
-from supervisor.simulate import SimulateOptions
+from supervisor.simulate import command
+from supervisor.simulate import socket as served_socket
+from supervisor.simulate.command import SimulateOptions
 from venues.binance import BinanceAdapter
 from venues.protocol import VenueSettings
 from venues.simulated.faults import Fault, Kind, parse_fault
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GUARD_S = 30.0  # only against hanging
 
 MARKETS = ("EURUSD", "USDJPY", "GBPUSD")
@@ -45,7 +46,7 @@ async def served(**options: object) -> AsyncIterator[Simulator]:
     given = SimulateOptions(**{"markets": MARKETS, "rate": 50.0, **options})  # type: ignore[arg-type]
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as clients, trio.open_nursery() as nursery:
-            yield Simulator(await nursery.start(simulate.serve, given), clients)
+            yield Simulator(await nursery.start(command.serve, given), clients)
             nursery.cancel_scope.cancel()
 
 
@@ -219,7 +220,7 @@ async def deaf_client(port: int) -> trio.SocketStream:
 async def test_a_client_that_does_not_read_stalls_nobody_and_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(simulate_socket, "SEND_DEADLINE_S", 0.2)
+    monkeypatch.setattr(served_socket, "SEND_DEADLINE_S", 0.2)
     async with served(rate=20_000.0, markets=("EURUSD",)) as simulator:
         deaf = await deaf_client(simulator.port)
         async with deaf, connected(simulator) as ws:
@@ -465,7 +466,7 @@ async def test_what_cannot_be_served_is_told_before_listening(
 ) -> None:
     options = SimulateOptions(**make(tmp_path))  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as error:
-        await simulate.serve(options, task_status=trio.TASK_STATUS_IGNORED)
+        await command.serve(options, task_status=trio.TASK_STATUS_IGNORED)
     assert complaint in str(error.value)
 
 
@@ -473,10 +474,10 @@ async def test_what_cannot_be_served_is_told_before_listening(
 
 PROGRAM = """
 import argparse, sys
-from supervisor import simulate
+from supervisor.simulate import command
 parser = argparse.ArgumentParser()
-simulate.add_arguments(parser)
-sys.exit(simulate.run(parser.parse_args()))
+command.add_arguments(parser)
+sys.exit(command.run(parser.parse_args()))
 """
 
 
@@ -544,7 +545,7 @@ def test_an_address_in_use_exits_1_and_says_so() -> None:
 
 def test_help_names_every_flag_and_fault(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
-    simulate.add_arguments(parser)
+    command.add_arguments(parser)
     with pytest.raises(SystemExit):
         parser.parse_args(["--help"])
     words = capsys.readouterr().out

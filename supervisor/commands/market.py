@@ -3,7 +3,7 @@
 import argparse
 
 from supervisor.client import ask
-from supervisor.remote import state_dir_of
+from supervisor.commands.where import state_dir_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from supervisor import init
-from supervisor.init import EXAMPLE_SYMBOLS, Answers, ask_all, settings_text
+from supervisor.commands import init
+from supervisor.commands.init import EXAMPLE_SYMBOLS, Answers, ask_all, settings_text
 from supervisor.reference import SECTION_ORDER, keys_of
 from supervisor.settings import Settings, load, market_specs, read_settings
 from venues import VENUES

@@ -18,8 +18,8 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import ProtocolError
 
 from domain.clock import now_us
-from supervisor.simulate_ledger import Ledger
-from supervisor.simulate_outbox import Outbox
+from supervisor.simulate.ledger import Ledger
+from supervisor.simulate.outbox import Outbox
 from venues.simulated.faults import Kind
 from venues.simulated.protocol import SimulatedTick, SimulatedVenue
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from domain.errors import ConfigError
-from supervisor import simulate_words
+from supervisor.simulate import words
 from venues.simulated.faults import Fault
 from venues.simulated.prices import FX_PAIRS
 
@@ -63,7 +63,7 @@ async def serve(options: SimulateOptions, *, task_status: "trio.TaskStatus[int]"
     ledger that cannot be written (in an exception group once it serves).
     """
     # Here, because the command line reads this file for its flags, whatever the command.
-    from supervisor.simulate_service import serve as serve_now  # noqa: PLC0415
+    from supervisor.simulate.service import serve as serve_now  # noqa: PLC0415
 
     await serve_now(options, task_status=task_status)
 
@@ -81,20 +81,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--listen",
         required=True,
-        type=simulate_words.listen_at,
+        type=words.listen_at,
         metavar="HOST:PORT",
         help="port 0: any free one",
     )
     add(
         "--markets",
-        type=simulate_words.symbols,
+        type=words.symbols,
         default=FX_PAIRS,
         metavar="A,B",
         help="symbols to serve (27 currency pairs)",
     )
     add(
         "--rate",
-        type=simulate_words.above_zero,
+        type=words.above_zero,
         default=2.0,
         metavar="N",
         help="ticks a second, each market (2)",
@@ -110,13 +110,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RECORDING",
         help="play its incoming frames once to each connection, 1 s after the latest subscribe",
     )
-    add(
-        "--speed", type=simulate_words.above_zero, default=1.0, metavar="N", help="replay N times as fast (1)"
-    )
+    add("--speed", type=words.above_zero, default=1.0, metavar="N", help="replay N times as fast (1)")
     add("--ledger", type=Path, metavar="FILE", help="append each tick handed to a socket, as JSON lines")
     add(
         "--fault",
-        type=simulate_words.fault,
+        type=words.fault,
         action="append",
         default=[],
         metavar="KIND@SECONDS[+DURATION][:SYMBOL]",
@@ -126,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    from supervisor.simulate_service import serve_until_signal  # noqa: PLC0415
+    from supervisor.simulate.service import serve_until_signal  # noqa: PLC0415
 
     options = SimulateOptions(
         protocol=arguments.protocol,

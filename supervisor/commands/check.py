@@ -7,9 +7,9 @@ from pathlib import Path
 
 from domain.errors import ConfigError
 from storage.target import SqliteTarget, Target, parse_target
-from supervisor.check_database import check_database
-from supervisor.check_machine import check_clock, check_disk, check_state_dir
-from supervisor.findings import Finding, Level, doubtful, failed, good
+from supervisor.commands.check_database import check_database
+from supervisor.commands.check_machine import check_clock, check_disk, check_state_dir
+from supervisor.commands.findings import Finding, Level, doubtful, failed, good
 from supervisor.settings import Settings, find_config, load, market_specs, state_dir
 
 EXIT_SETTINGS = 78  # EX_CONFIG: the service manager must not restart on it

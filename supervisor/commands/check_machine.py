@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from domain.clock import as_text, now_us
-from supervisor.findings import Finding, doubtful, failed, good
+from supervisor.commands.findings import Finding, doubtful, failed, good
 
 FIRST_YEAR = 2026  # when this was written: an earlier clock is wrong
 LAST_YEAR = 2100  # a later one too

@@ -3,8 +3,8 @@
 import argparse
 
 from supervisor.client import ask
-from supervisor.remote import state_dir_of
-from supervisor.remote_market import say_whether_remembered
+from supervisor.commands.market import say_whether_remembered
+from supervisor.commands.where import state_dir_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,11 @@ import trio
 
 from domain.clock import now_us
 from domain.errors import ConfigError
-from supervisor.simulate import SERVED, SimulateOptions
-from supervisor.simulate_ledger import FileLedger, NoLedger
-from supervisor.simulate_replay import Replay, play_nothing
-from supervisor.simulate_server import Address, Server
-from supervisor.simulate_socket import ServedSocket
+from supervisor.simulate.command import SERVED, SimulateOptions
+from supervisor.simulate.ledger import FileLedger, NoLedger
+from supervisor.simulate.replay import Replay, play_nothing
+from supervisor.simulate.server import Address, Server
+from supervisor.simulate.socket import ServedSocket
 from venues.simulated.binance import SimulatedBinance, is_stream_name
 from venues.simulated.faults import Schedule
 from venues.simulated.prices import PriceLoop, PricePath, PriceSource, Quote, parse_prices

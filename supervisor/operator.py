@@ -1,4 +1,4 @@
-"""What can be asked of a running daemon, over the control socket or by a signal."""
+"""What the operator can ask of a running daemon, over the control socket or by a signal."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from supervisor import desired
 from supervisor.tree import Tree
 
 
-class Commands:
+class Operator:
     """Carries out what is asked; answers a dict for JSON, or raises RejectedError."""
 
     def __init__(self, *, tree: Tree, status: Callable[[], dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from domain.errors import ConfigError
 from domain.events import Event, emit
-from supervisor.simulate_socket import ServedSocket
+from supervisor.simulate.socket import ServedSocket
 from wire.recording import Direction, read
 
 BEGIN_AFTER_S = 1.0  # since the latest subscribe

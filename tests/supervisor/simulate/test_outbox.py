@@ -3,8 +3,8 @@ import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
-from supervisor import simulate_outbox
-from supervisor.simulate_outbox import Outbox, text_frame
+from supervisor.simulate import outbox as outbox_module
+from supervisor.simulate.outbox import Outbox, text_frame
 from venues.simulated.protocol import SimulatedTick
 
 TICK = SimulatedTick("eurusd@aggTrade", "{}", "EURUSD", 1, 1, 1.0)
@@ -55,7 +55,7 @@ async def test_draining_waits_for_the_writer(autojump_clock: trio.testing.MockCl
 
 
 def test_an_outbox_nobody_empties_gets_too_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulate_outbox, "MAX_BYTES", 10)
+    monkeypatch.setattr(outbox_module, "MAX_BYTES", 10)
     outbox = Outbox()
     outbox.put(b"x" * 10)
     assert not outbox.is_too_full()

@@ -10,8 +10,8 @@ from storage.migrations import load_migrations, schema_version
 from storage.session import Dialect, Driver, Session
 from storage.settings import StorageSettings
 from storage.target import SqliteTarget, Target
-from supervisor.check_machine import nearest_folder
-from supervisor.findings import Finding, doubtful, failed, good
+from supervisor.commands.check_machine import nearest_folder
+from supervisor.commands.findings import Finding, doubtful, failed, good
 
 WHAT = "database"
 FLUSH = "innodb_flush_log_at_trx_commit"

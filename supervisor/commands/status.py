@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from supervisor.client import NoAnswer, NotRunning, ask
-from supervisor.remote import state_dir_of
+from supervisor.commands.where import state_dir_of
 
 AS_DESIRED, SOME_NOT, NOT_RUNNING, NO_ANSWER = 0, 1, 3, 4
 GOOD_STATES = {"live", "closed", "stopped"}

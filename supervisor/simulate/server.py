@@ -13,9 +13,9 @@ from wsproto.events import RejectConnection
 from domain.clock import now_us
 from domain.errors import ConnectionLost, RejectedError
 from domain.events import Event, emit
-from supervisor.simulate_handshake import accept, read_request, reject, wait_until_left
-from supervisor.simulate_ledger import Ledger
-from supervisor.simulate_socket import ServedSocket, reset_on_close
+from supervisor.simulate.handshake import accept, read_request, reject, wait_until_left
+from supervisor.simulate.ledger import Ledger
+from supervisor.simulate.socket import ServedSocket, reset_on_close
 from venues.simulated.faults import DOOR_KINDS, Fault, Kind, Schedule
 from venues.simulated.protocol import SimulatedVenue
 from venues.simulated.turns import Turns

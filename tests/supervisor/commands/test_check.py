@@ -9,9 +9,9 @@ from databases import MariadbDatabase, open_store
 from storage.migrations import schema_version
 from storage.settings import StorageSettings
 from storage.target import MysqlTarget, SqliteTarget, Target
-from supervisor import check
-from supervisor.check_database import check_database, judge_database
-from supervisor.check_machine import (
+from supervisor.commands import check
+from supervisor.commands.check_database import check_database, judge_database
+from supervisor.commands.check_machine import (
     TIME_ERROR,
     check_clock,
     check_disk,
@@ -19,8 +19,8 @@ from supervisor.check_machine import (
     judge_clock,
     judge_disk,
 )
-from supervisor.findings import Level
-from supervisor.init import Answers, settings_text
+from supervisor.commands.findings import Level
+from supervisor.commands.init import Answers, settings_text
 
 GIB = 2**30
 GOOD_TIME_US = 1_795_000_000_000_000  # 2026-11-18

@@ -1,0 +1,224 @@
+"""What stands round the tree: signals, reload, the status file, the service manager, the last words."""
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import aclosing
+from functools import partial
+from signal import Signals
+
+import attrs
+import trio
+
+from actors.writer import Contact
+from domain.clock import now_us
+from domain.errors import ConfigError
+from domain.events import Event, emit
+from supervisor import desired, logs, notify, reload, signals, status
+from supervisor.operator import Operator
+from supervisor.sections import Settings
+from supervisor.supervise import run_essential
+from supervisor.tree import Tree
+from supervisor.version import VERSION
+
+SECOND_STOP_S = 1.0  # a second SIGTERM counts from here on: wrappers send it twice
+LINES_EVERY_S = 10.0  # SIGUSR1 writes one line per child at most this often
+TELL_EVERY_S = 10.0  # the service manager's STATUS line
+
+
+@attrs.define(kw_only=True, eq=False)
+class Daemon:
+    """The process round one tree. `reread` reads the settings file again; None where there is none."""
+
+    tree: Tree
+    reread: Callable[[], Settings] | None
+    log: logs.LineWriter
+    has_memory: bool  # control.json was there when we started
+    manager: notify.Notifier = attrs.field(factory=notify.from_environment)
+    is_ready: bool = False
+    _started_us: int = attrs.field(factory=now_us)
+    _lag: status.LoopLag = attrs.field(factory=status.LoopLag)
+    _lines_at: float = -float("inf")
+    _stop_asked_at: float | None = None
+    _is_reload_due: bool = False
+    _operator: Operator = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._operator = Operator(tree=self.tree, status=self.status)
+
+    async def run(self) -> int:
+        """Run until stopped; return the exit code."""
+        beside = {
+            "signals": self._obey_signals,
+            "loop lag": self._lag.measure,
+            "service manager": self.tell_manager,
+        }
+        async with trio.open_nursery() as nursery:
+            for name, task in beside.items():
+                nursery.start_soon(run_essential, name, task, self.tree.give_up, name=name)
+            ended = trio.Event()
+            contact = await nursery.start(self._run_tree, ended, name="tree")
+            await self._settle_desired(contact)
+            self._say_ready()
+            await ended.wait()
+            nursery.cancel_scope.cancel()
+        return self._say_last_words()
+
+    def status(self) -> dict[str, object]:
+        """Return the status of the daemon."""
+        return status.build(
+            self.tree,
+            version=VERSION,
+            started_us=self._started_us,
+            is_ready=self.is_ready,
+            lag=self._lag,
+        )
+
+    async def _run_tree(self, ended: trio.Event, *, task_status: trio.TaskStatus[Contact]) -> None:
+        run = partial(self.tree.run, handle=self._operator.handle, leave=self._leave_stuck)
+        await run(task_status=task_status)
+        ended.set()
+
+    async def _settle_desired(self, contact: Contact) -> None:
+        """On a first start remember that nothing is held back; else distrust a missing memory."""
+        if self.has_memory and (self.tree.state_dir / desired.FILE_NAME).exists():
+            return
+        wanted = self.tree.desired
+        if not self.has_memory and contact is not Contact.FRESH:
+            reason = f"{desired.FILE_NAME} is missing, and the database is not new ({contact.value})"
+            wanted.drain, wanted.kill_switch = True, desired.cautious(reason).kill_switch
+        if wanted.kill_switch is not None:
+            emit(
+                Event.DESIRED,
+                f"drain and kill switch are on: {wanted.kill_switch.reason}",
+                level=logging.WARNING,
+                actor="tree",
+            )
+        await self._operator.save()
+
+    def _say_ready(self) -> None:
+        self.is_ready = True
+        if self.tree.is_stopping:
+            return
+        count = self.tree.board.wanted_markets()
+        emit(Event.READY, f"ready; {count} of {len(self.tree.markets)} markets are to run", actor="tree")
+        self.manager.ready(self._one_line())
+        if self._is_reload_due:
+            self.reload()
+
+    # --- signals ------------------------------------------------------------------------------
+
+    async def _obey_signals(self) -> None:
+        async with aclosing(signals.received()) as received:
+            async for number in received:
+                await self._obey(number)
+
+    async def _obey(self, number: Signals) -> None:
+        match number:
+            case Signals.SIGUSR1:
+                self._show_status()
+            case Signals.SIGUSR2:
+                await self._operator.set_drain(is_on=True)
+            case Signals.SIGHUP:
+                self.reload()
+            case _:
+                self._stop(number.name)
+
+    def _stop(self, why: str) -> None:
+        """Begin an ordered stop; a second signal, a while later, leaves at once."""
+        now = trio.current_time()
+        if self._stop_asked_at is None:
+            self._stop_asked_at = now
+            emit(Event.STOP, f"stopping on {why}", actor="tree", reason=why)
+            self.manager.stopping(f"stopping on {why}")
+            self.tree.stop()
+        elif now - self._stop_asked_at >= SECOND_STOP_S:
+            self._leave_at_once(why)
+
+    def _leave_at_once(self, why: str) -> None:
+        at_risk = self.tree.writer.statistics().waiting + self.tree.ticks.used
+        emit(
+            Event.STOP,
+            f"left at once on a second {why}; up to {at_risk} ticks were not stored and may be lost",
+            level=logging.ERROR,
+            actor="tree",
+            ticks=at_risk,
+        )
+        self._leave(1)
+
+    def _show_status(self) -> None:
+        """Write `status.json`, and a line per child; harmless however often."""
+        found = self.status()
+        try:
+            status.write(self.tree.state_dir, found)
+        except OSError as exc:
+            emit(Event.STATUS, f"status.json cannot be written: {exc}", level=logging.WARNING, actor="tree")
+        now = trio.current_time()
+        if now - self._lines_at < LINES_EVERY_S:
+            return
+        self._lines_at = now
+        for line in status.lines(found):
+            emit(Event.STATUS, line)
+
+    def reload(self) -> None:
+        """Read the settings again: a bad file changes nothing."""
+        if self.tree.is_stopping:
+            return  # what would be added now had no place to live in
+        if not self.is_ready:
+            self._is_reload_due = True  # nothing has grown yet that could be changed
+            return
+        if self.reread is None:
+            emit(Event.RELOAD, "nothing to reload: the simulation has no settings file", actor="tree")
+            return
+        self.manager.reloading()
+        try:
+            fresh = self.reread()
+            done = reload.apply(self.tree, fresh)
+        except ConfigError as exc:
+            text = f"settings not reloaded, the old ones stay: {exc}"
+            emit(Event.RELOAD, text, level=logging.ERROR, actor="tree")
+        else:
+            logs.set_level(fresh.service.log_level)
+            emit(Event.RELOAD, f"settings reloaded: {done}", actor="tree")
+        self.manager.ready(self._one_line())
+
+    # --- the service manager, and the end -----------------------------------------------------
+
+    async def tell_manager(self) -> None:
+        """Ping the watchdog, which proves that this loop turns, and keep STATUS= current."""
+        every_s = min(TELL_EVERY_S, (self.manager.watchdog_s or TELL_EVERY_S * 2) / 2)
+        while True:
+            await trio.sleep(every_s)
+            if self.manager.watchdog_s is not None:
+                self.manager.alive()
+            if self.is_ready and not self.tree.is_stopping:
+                self.manager.status(self._one_line())
+
+    def _one_line(self) -> str:
+        board, writer = self.tree.board, self.tree.writer.statistics()
+        database = "up" if writer.db == "up" else f"down ({writer.db_reason})"
+        return f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}"
+
+    def _say_last_words(self) -> int:
+        """Say how it ended; return the exit code, 1 where ticks were lost."""
+        figures = self.tree.writer.statistics()
+        # Ticks only: what is logged while the writer ends, such as these words, is in no database.
+        unstored = figures.waiting + self.tree.ticks.used
+        exit_code = self.tree.exit_code or (1 if unstored else 0)
+        fate = f"{unstored} ticks could not be stored and are lost" if unstored else "all of them stored"
+        emit(
+            Event.STOP,
+            f"stopped; {figures.accepted} ticks accepted, {fate}",
+            level=logging.ERROR if exit_code else logging.INFO,
+            actor="tree",
+            exit_code=exit_code,
+        )
+        return exit_code
+
+    def _leave_stuck(self) -> None:
+        """A database thread does not return, and no thread can be cancelled: go without it."""
+        self._leave(self._say_last_words())
+
+    def _leave(self, exit_code: int) -> None:
+        self.log.close()
+        os._exit(exit_code)
