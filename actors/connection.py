@@ -75,7 +75,7 @@ class Connection:
         await self._take_turn()
         place = self._place
         async with dial(
-            place.settings.url or place.venue.url,
+            place.venue.address(place.settings.url),
             headers=place.venue.headers,
             timeout_s=place.settings.connect_timeout_s,
             permanent_statuses=place.venue.permanent_statuses,

@@ -17,7 +17,9 @@ STREAM_NAMES = {"trades": "aggTrade", "quotes": "bookTicker"}
 
 
 class BinanceTrade(msgspec.Struct, gc=False):
-    """An aggregated trade; prices and quantities are decimal strings, T is in milliseconds.
+    """An aggregated trade; prices and quantities are decimal strings.
+
+    T is in milliseconds, or in microseconds where the address has `timeUnit=MICROSECOND`.
 
     `{"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":12345,"p":"0.001","q":"100","f":100,
     "l":105,"T":1672515782136,"m":true,"M":true}`
@@ -56,6 +58,8 @@ class BinanceFrame(msgspec.Struct, gc=False):
     msg: str | None = None
 
 
+FIRST_US = 10**14  # as milliseconds the year 5138, as microseconds 1973: tells the two apart
+
 # Made once: a socket for each market would otherwise bring its own.
 decode_frame = msgspec.json.Decoder(BinanceFrame).decode
 decode_trade = msgspec.json.Decoder(BinanceTrade).decode
@@ -65,7 +69,8 @@ decode_quote = msgspec.json.Decoder(BinanceQuote).decode
 def read_trade(symbol: str, data: msgspec.Raw) -> PriceUpdate:
     """Return the price of an `aggTrade` payload."""
     trade = decode_trade(data)
-    return PriceUpdate(symbol, trade.T * 1_000, trade.a, float(trade.p), None, None, float(trade.q))
+    ts_us = trade.T * 1_000 if trade.T < FIRST_US else trade.T
+    return PriceUpdate(symbol, ts_us, trade.a, float(trade.p), None, None, float(trade.q))
 
 
 def read_quote(symbol: str, data: msgspec.Raw) -> PriceUpdate:

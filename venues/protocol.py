@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 from attrs import validators
@@ -78,6 +79,13 @@ class Venue:
     make_adapter: Callable[["VenueSettings"], Adapter]
     headers: Mapping[str, str] = attrs.field(factory=dict)  # sent with the upgrade
     permanent_statuses: frozenset[int] = frozenset()  # of the upgrade: trying again is no use
+
+    def address(self, url: str | None) -> str:
+        """Return where to connect: `url` with the protocol's own path where it names none."""
+        if url is None:
+            return self.url
+        parts, own = urlsplit(url), urlsplit(self.url)
+        return urlunsplit(parts._replace(path=own.path)) if parts.path in ("", "/") else url
 
 
 def _check_source(_: object, field: "attrs.Attribute[str | None]", value: str | None) -> None:

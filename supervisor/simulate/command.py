@@ -124,6 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
+    from supervisor import logs  # noqa: PLC0415
     from supervisor.simulate.service import serve_until_signal  # noqa: PLC0415
 
     options = SimulateOptions(
@@ -140,12 +141,15 @@ def run(arguments: argparse.Namespace) -> int:
         faults=tuple(arguments.fault),
     )
     status = 0
+    log = logs.open_log(level="info")  # of it comes what a fault did, and nothing else
     try:
         serve_until_signal(options)
     except* ConfigError as group:
         status = _complain(group, status=EXIT_USAGE)
     except* OSError as group:
         status = _complain(group, status=EXIT_FAILURE)
+    finally:
+        log.close()
     return status
 
 

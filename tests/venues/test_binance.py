@@ -269,7 +269,7 @@ def test_what_cannot_be_read_is_a_protocol_error_with_a_short_sample(frame: str 
         ('"q":"100"', '"q":"nan"'),
         ('"a":12345', '"a":-1'),
         ('"a":12345', '"a":1000000000000000000000000000000'),
-        ('"T":1672515782135', '"T":9223372036854775807'),
+        ('"T":1672515782135', '"T":9223372036854775808'),
         ('"T":1672515782135', '"T":-1'),
     ],
 )
@@ -331,3 +331,26 @@ def test_a_trade_of_any_content_is_stored_whole_or_refused(data: dict[str, int |
 def test_what_we_send_is_json_that_the_venues_side_can_read() -> None:
     (frame,) = adapter().subscribe(["EURUSDT"])
     assert msgspec.json.decode(frame)["method"] == "SUBSCRIBE"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        (None, "wss://data-stream.binance.vision/stream"),
+        ("ws://127.0.0.1:9000", "ws://127.0.0.1:9000/stream"),
+        ("ws://127.0.0.1:9000/", "ws://127.0.0.1:9000/stream"),
+        ("wss://stream.binance.com:9443/stream?timeUnit=MICROSECOND",) * 2,
+    ],
+)
+def test_an_address_without_a_path_gets_that_of_the_combined_streams(url: str | None, address: str) -> None:
+    assert VENUE.address(url) == address
+
+
+@pytest.mark.parametrize("told", [1672515782136, 1672515782136000])
+def test_a_trades_time_is_read_in_milliseconds_and_in_microseconds(told: int) -> None:
+    adapter = BinanceAdapter(VenueSettings(protocol="binance", source="trades"))
+    adapter.subscribe(["BNBBTC"])
+    data = {"e": "aggTrade", "s": "BNBBTC", "a": 1, "p": "0.001", "q": "100", "T": told}
+    [update] = adapter.receive(json.dumps({"stream": "bnbbtc@aggTrade", "data": data}))
+    assert isinstance(update, PriceUpdate)
+    assert update.ts_us == 1672515782136000
