@@ -20,6 +20,7 @@ from actors.mailbox import Mailbox
 from domain.clock import as_text, now_us
 from domain.events import LOGGER, Event
 from domain.messages import ActorEvent
+from domain.states import State
 
 BACKLOG_LINES = 2_000
 FOLD_S = 600.0  # the same thing said again is counted, and said at most this often
@@ -74,7 +75,10 @@ def as_coloured_line(record: logging.LogRecord) -> str:
 
 
 class Folding(logging.Filter):
-    """Lets through what an actor did not just say; repeats are counted and said every 10 min."""
+    """Lets through what an actor did not just say; repeats are counted and said every 10 min.
+
+    That a market is live is always news: what lay between is said at DEBUG only.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +92,8 @@ class Folding(logging.Filter):
             return True
         said = _what_is_said(record)
         last, at = self._last.get(actor, (None, 0.0))
-        if said == last and record.created - at < FOLD_S:
+        is_news = said != last or getattr(record, "fields", {}).get("state") == State.LIVE
+        if not is_news and record.created - at < FOLD_S:
             self._repeats[actor] = self._repeats.get(actor, 0) + 1
             return False
         self._last[actor] = (said, record.created)

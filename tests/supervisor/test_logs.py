@@ -179,6 +179,11 @@ def test_broken_frames_are_one_event_whatever_is_wrong_with_each() -> None:
     assert messages(*says) == ["byte 0"]
 
 
+def test_that_a_market_is_live_again_is_said_each_time() -> None:
+    says = [lambda: emit(Event.STATE, "EURUSD live", actor="market/EURUSD", state="live")] * 2
+    assert messages(*says) == ["EURUSD live"] * 2
+
+
 def test_after_ten_minutes_it_is_said_again_with_how_often_it_was_not() -> None:
     folding = logs.Folding()
 
