@@ -109,7 +109,8 @@ async def _grow(plan: Plan) -> int:
 
 async def _grow_simulated(plan: Plan) -> int:
     """Run the daemon with the venue it connects to inside the same process."""
-    from supervisor.simulate.command import SimulateOptions, serve
+    from supervisor.simulate.options import SimulateOptions
+    from supervisor.simulate.service import serve
     from venues.simulated.prices import FX_PAIRS
 
     options = SimulateOptions(

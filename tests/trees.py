@@ -22,7 +22,8 @@ from supervisor.desired import DesiredState
 from supervisor.operator import Operator
 from supervisor.policy import SupervisionSettings
 from supervisor.sections import MarketsSettings, Settings
-from supervisor.simulate.command import SimulateOptions, serve
+from supervisor.simulate.options import SimulateOptions
+from supervisor.simulate.service import serve
 from supervisor.tree import Tree
 from venues.protocol import VenueSettings
 from venues.simulated.faults import Fault

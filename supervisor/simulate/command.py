@@ -1,22 +1,15 @@
-"""`marketd simulate`: the venue's side of a protocol, as a process of its own or inside `run`."""
+"""`marketd simulate`: the venue's side of a protocol, as a process of its own."""
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import attrs
 
 from domain.errors import ConfigError
+from supervisor import logs
 from supervisor.simulate import words
-from venues.simulated.faults import Fault
+from supervisor.simulate.options import PROTOCOLS, SERVED, SimulateOptions
+from supervisor.simulate.service import serve_until_signal
 from venues.simulated.prices import FX_PAIRS
-
-if TYPE_CHECKING:
-    import trio
-
-PROTOCOLS = ("olymptrade", "deriv", "binance", "kraken")
-SERVED = ("binance",)
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -33,42 +26,6 @@ refuse, http429 and no-upgrade last 10 s unless told; they first reset the open 
 since nobody else would meet them.
 A symbol restricts a fault to that market, faults of a socket to those that subscribed it.
 """
-
-
-@attrs.frozen(kw_only=True)
-class SimulateOptions:
-    """What to serve. `rate` is ticks a second for each market, `speed` how much faster than recorded.
-
-    With `prices` every market follows that file; with `replay` a recording is played instead of
-    generated ticks, and the markets mean nothing.
-    """
-
-    protocol: str = "binance"
-    host: str = "127.0.0.1"
-    port: int = 0
-    markets: tuple[str, ...] = FX_PAIRS
-    rate: float = 2.0
-    seed: int = 1
-    prices: Path | None = None
-    replay: Path | None = None
-    speed: float = 1.0
-    ledger: Path | None = None
-    faults: tuple[Fault, ...] = ()
-
-
-async def serve(options: SimulateOptions, *, task_status: "trio.TaskStatus[int]") -> None:
-    """Serve until cancelled; tell the port once it can be connected to.
-
-    Raises `ConfigError` for what cannot be served, OSError for an address that is in use or a
-    ledger that cannot be written (in an exception group once it serves).
-    """
-    # Here, because the command line reads this file for its flags, whatever the command.
-    from supervisor.simulate.service import serve as serve_now  # noqa: PLC0415
-
-    await serve_now(options, task_status=task_status)
-
-
-# --- the command ------------------------------------------------------------------------------
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,9 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    from supervisor import logs  # noqa: PLC0415
-    from supervisor.simulate.service import serve_until_signal  # noqa: PLC0415
-
     options = SimulateOptions(
         protocol=arguments.protocol,
         host=arguments.listen.host,

@@ -9,8 +9,8 @@ import trio
 
 from domain.clock import now_us
 from domain.errors import ConfigError
-from supervisor.simulate.command import SERVED, SimulateOptions
 from supervisor.simulate.ledger import FileLedger, NoLedger
+from supervisor.simulate.options import SERVED, SimulateOptions
 from supervisor.simulate.replay import Replay, play_nothing
 from supervisor.simulate.server import Address, Server
 from supervisor.simulate.socket import ServedSocket
@@ -22,7 +22,11 @@ from wire.recording import read
 
 
 async def serve(options: SimulateOptions, *, task_status: trio.TaskStatus[int]) -> None:
-    """Do what `supervisor.simulate.serve` promises."""
+    """Serve until cancelled; tell the port once it can be connected to.
+
+    Raises `ConfigError` for what cannot be served, OSError for an address that is in use or a
+    ledger that cannot be written (in an exception group once it serves).
+    """
     venue = _make_venue(options)
     _check_faults(options, venue=venue)
     ledger = NoLedger() if options.ledger is None else FileLedger(options.ledger)

@@ -23,7 +23,8 @@ from domain.errors import ConfigError
 from domain.market import PriceUpdate
 from supervisor.simulate import command
 from supervisor.simulate import socket as served_socket
-from supervisor.simulate.command import SimulateOptions
+from supervisor.simulate.options import SimulateOptions
+from supervisor.simulate.service import serve
 from venues.binance import BinanceAdapter
 from venues.protocol import VenueSettings
 from venues.simulated.faults import Fault, Kind, parse_fault
@@ -46,7 +47,7 @@ async def served(**options: object) -> AsyncIterator[Simulator]:
     given = SimulateOptions(**{"markets": MARKETS, "rate": 50.0, **options})  # type: ignore[arg-type]
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as clients, trio.open_nursery() as nursery:
-            yield Simulator(await nursery.start(command.serve, given), clients)
+            yield Simulator(await nursery.start(serve, given), clients)
             nursery.cancel_scope.cancel()
 
 
@@ -466,7 +467,7 @@ async def test_what_cannot_be_served_is_told_before_listening(
 ) -> None:
     options = SimulateOptions(**make(tmp_path))  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as error:
-        await command.serve(options, task_status=trio.TASK_STATUS_IGNORED)
+        await serve(options, task_status=trio.TASK_STATUS_IGNORED)
     assert complaint in str(error.value)
 
 
