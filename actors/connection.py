@@ -271,8 +271,11 @@ class Connection:
                 await self._send(socket, frame)
 
     async def _next_requests(self) -> list[Request]:
-        """Wait for requests; those that wait together are served together."""
+        """Wait for requests; those that come together are served together."""
         requests = [await self._place.requests.get()]
+        # Those let through the gate by the same turn speak in this one too. Shielded: what has been
+        # taken out must not be lost to the heartbeat's deadline.
+        await trio.lowlevel.cancel_shielded_checkpoint()
         with contextlib.suppress(trio.WouldBlock):
             while True:
                 requests.append(self._place.requests.get_nowait())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from domain.errors import AlreadyRunning, ConfigError
+from domain.errors import AlreadyRunning, ConfigError, MarketdError
 
 FILE_NAME = "marketd.lock"
 LOOKS, LOOK_AGAIN_S = 5, 0.02  # `holder` has the lock for some microseconds
@@ -43,12 +43,16 @@ def held(state_dir: Path) -> Iterator[None]:
 def holder(state_dir: Path) -> int | None:
     """Return the pid of the daemon that holds the lock; None where nobody does.
 
-    A holder that has not written its pid yet (it is a moment old) counts as pid 0.
+    A holder that has not written its pid yet (it is a moment old) counts as pid 0. Raises
+    MarketdError where we may not look.
     """
+    path = state_dir / FILE_NAME
     try:
-        descriptor = os.open(state_dir / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as exc:
+        raise MarketdError(f"{path} cannot be read: {exc.strerror}; who runs marketd?") from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

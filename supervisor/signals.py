@@ -26,11 +26,6 @@ def _remember(number: int, frame: FrameType | None) -> None:
     _remembered[number] += 1
 
 
-def has_stop() -> bool:
-    """Return whether a stop has been asked for while we were only remembering."""
-    return any(_remembered[number] for number in STOPPING)
-
-
 async def received() -> AsyncGenerator[signal.Signals, None]:
     """Yield our signals as they come, those remembered first. Equal ones may coalesce.
 

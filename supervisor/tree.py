@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import trio
 
 from actors.connection import Connection, ConnectionPlace, MarketPort
@@ -25,6 +24,7 @@ from domain.messages import ActorEvent, Close, Request, Unsubscribe
 from domain.stamping import Stamper
 from domain.states import ChildRow, ConnectionRow, MarketRow
 from supervisor.board import Board
+from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
 from supervisor.gate import Gate, read_connects
 from supervisor.market_specs import MarketSpec, market_specs
@@ -32,7 +32,7 @@ from supervisor.policy import RestartPolicy
 from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, run_essential
 from venues import find_venue
-from venues.protocol import Venue, VenueSettings
+from venues.protocol import VenueSettings
 from wire.recording import Recorder
 
 TICKS_BOUND = 65_536  # connection → writer
@@ -40,33 +40,6 @@ MARKET_BOUND = 1_024  # connection → market
 EVENTS_BOUND = 1_000  # any → writer
 FIRST_CONTACT_S = 2.0  # we wait so long at start to hear from the database, then go on without
 GOODBYE_S = 3.0  # all connections together have so long to unsubscribe and close
-
-
-@attrs.define(kw_only=True, eq=False)
-class VenueBranch:
-    """One venue: its protocol, its settings, its gate."""
-
-    venue: Venue
-    settings: VenueSettings
-    gate: Gate
-
-
-@attrs.define(kw_only=True, eq=False)
-class ConnectionBranch:
-    """One connection and the child that runs it."""
-
-    place: ConnectionPlace
-    child: Child
-
-
-@attrs.define(kw_only=True, eq=False)
-class MarketBranch:
-    """One market, the child that runs it, and the connection it is on."""
-
-    spec: MarketSpec
-    child: Child
-    port: MarketPort
-    connection: ConnectionBranch
 
 
 class Tree:
@@ -215,7 +188,9 @@ class Tree:
         port = MarketPort(row=row, mailbox=mailbox, stamper=Stamper(market=spec.id), changed=changed)
         connection.place.ports[spec.symbol] = port
         self.board.add_market(row)
-        self.markets[spec.id] = MarketBranch(spec=spec, child=child, port=port, connection=connection)
+        self.markets[spec.id] = MarketBranch(
+            spec=spec, child=child, place=place, port=port, connection=connection
+        )
         self._start(child)
 
     def remove_market(self, market: str) -> None:
@@ -286,21 +261,22 @@ class Tree:
 
     def _retire(self, connection: ConnectionBranch) -> None:
         """Let an open connection say goodbye and end; end one that is not open at once."""
-        if connection.place.row.is_open:
+        if connection.place.row.is_open and connection.place.requests.put_nowait(Close()):
             connection.child.retire()
-            connection.place.requests.put_nowait(Close())
         else:
             connection.child.remove()
 
     def apply_supervision(self, settings: Settings) -> None:
         """Use new supervision settings from now on."""
         self.settings = settings
-        for branch in self.venues.values():
-            branch.gate.spacing_s = settings.supervision.start_delay_ms / 1000
-            branch.gate.starts_per_pass = settings.supervision.starts_per_pass
-        branches: list[ConnectionBranch | MarketBranch] = [*self.connections.values(), *self.markets.values()]
-        for each in branches:
-            each.child.policy.settings = settings.supervision
+        for venue in self.venues.values():
+            venue.gate.spacing_s = settings.supervision.start_delay_ms / 1000
+            venue.gate.starts_per_pass = settings.supervision.starts_per_pass
+        for connection in self.connections.values():
+            connection.child.policy.settings = settings.supervision
+        for market in self.markets.values():
+            market.child.policy.settings = settings.supervision
+            market.place.resubscribe_max_s = settings.supervision.backoff_max_s
 
     def mailboxes(self) -> Mapping[str, Any]:
         """Return every mailbox by its name in status."""
@@ -310,8 +286,3 @@ class Tree:
             *(branch.port.mailbox for branch in self.markets.values()),
         ]
         return {box.name: box for box in boxes}
-
-
-def data_s(since: float | None, until: float | None) -> float:
-    """Return how long data flowed, in seconds."""
-    return 0.0 if since is None or until is None else max(0.0, until - since)

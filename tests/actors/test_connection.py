@@ -409,6 +409,23 @@ async def test_markets_that_ask_together_share_a_frame(patient_clock: MockClock)
     assert [streams for _, _, streams in venue.heard] == [["a@aggTrade", "b@aggTrade"]]
 
 
+async def test_markets_let_through_by_one_turn_of_the_gate_share_a_frame(patient_clock: MockClock) -> None:
+    venue, opened = AnswersLikeBinance(), trio.Event()
+    async with serving(venue) as url, connected(make_feed("A", "B", "C", url=url)) as running:
+
+        async def ask_when_let_through(symbol: str) -> None:
+            await opened.wait()
+            await running.ask(symbol).wait()
+
+        async with trio.open_nursery() as nursery:
+            for symbol in "BC":
+                nursery.start_soon(ask_when_let_through, symbol)
+            await trio.testing.wait_all_tasks_blocked()
+            opened.set()  # as the gate does: the one who leads goes on, the others are woken
+            nursery.start_soon(running.ask("A").wait)
+    assert [sorted(streams) for _, _, streams in venue.heard] == [["a@aggTrade", "b@aggTrade", "c@aggTrade"]]
+
+
 async def test_frames_keep_the_venues_spacing(patient_clock: MockClock) -> None:
     venue = AnswersLikeBinance()
     async with serving(venue) as url, connected(make_feed("A", "B", "C", url=url)) as running:

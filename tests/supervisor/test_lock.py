@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import AlreadyRunning, ConfigError
+from domain.errors import AlreadyRunning, ConfigError, MarketdError
 from supervisor import lock
 
 GUARD_S = 30.0  # against hanging
@@ -34,6 +34,12 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
+
+
+def test_a_lock_that_we_may_not_look_at_is_not_taken_for_a_free_one(tmp_path: Path) -> None:
+    (tmp_path / lock.FILE_NAME).symlink_to(lock.FILE_NAME)  # leads to itself: nobody can open it
+    with pytest.raises(MarketdError, match=lock.FILE_NAME):
+        lock.holder(tmp_path)
 
 
 def test_a_second_process_is_refused_and_told_by_whom(tmp_path: Path, other: subprocess.Popen[str]) -> None:

@@ -159,6 +159,16 @@ async def test_a_changed_market_is_started_over_alone(tmp_path: Path) -> None:
         assert grown.tree.board.connections["sim/1"].restarts == 0
 
 
+async def test_new_supervision_reaches_those_who_run(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path) as grown:
+        new = SupervisionSettings(start_delay_ms=2, backoff_min_s=0.01, backoff_max_s=7.0)
+        reload.apply(grown.tree, make_settings(grown.port, supervision=new))
+        tree = grown.tree
+        assert {branch.place.resubscribe_max_s for branch in tree.markets.values()} == {7.0}
+        assert {branch.child.policy.settings for branch in tree.connections.values()} == {new}
+        assert tree.venues["sim"].gate.spacing_s == 0.002
+
+
 async def test_a_changed_venue_gets_new_sockets(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         await grown.all_live()

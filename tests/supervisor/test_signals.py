@@ -131,8 +131,8 @@ async def test_after_the_end_harmless_signals_are_ignored() -> None:
     assert {signal.getsignal(number) for number in signals.HARMLESS} == {signal.SIG_IGN}
 
 
-def test_a_stop_that_was_asked_for_is_remembered() -> None:
+async def test_a_stop_asked_for_before_anybody_listens_comes_first() -> None:
     signals.install()
-    assert not signals.has_stop()
     os.kill(os.getpid(), signal.SIGTERM)
-    assert signals.has_stop()
+    async with aclosing(signals.received()) as received:
+        assert await anext(received) is signal.SIGTERM
