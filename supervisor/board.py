@@ -27,6 +27,7 @@ class Board:
         self.markets: dict[str, MarketRow] = {}
         self.connections: dict[str, ConnectionRow] = {}
         self._seen: dict[str, State] = {}
+        self._has_ended = False
 
     def add_market(self, row: MarketRow) -> None:
         """Put a market on the board, in the order of the settings."""
@@ -43,6 +44,10 @@ class Board:
         self.markets.pop(name, None)
         self.connections.pop(name, None)
         self._seen.pop(name, None)
+
+    def end(self) -> None:
+        """From now on nobody's state is news: everybody is being stopped."""
+        self._has_ended = True
 
     def market_state(self, row: MarketRow) -> State:
         """Return the state a market is in now."""
@@ -77,7 +82,7 @@ class Board:
         return sum(row.desired is Desired.RUNNING for row in self.markets.values())
 
     def _has_changed(self, name: str, state: State) -> bool:
-        if self._seen[name] is state:
+        if self._has_ended or self._seen[name] is state:
             return False
         self._seen[name] = state
         return True

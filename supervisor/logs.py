@@ -184,17 +184,21 @@ class LineHandler(logging.Handler):
 
 
 class EventRecorder(logging.Handler):
-    """Hands what is logged to the writer, as rows of `actor_event`. Never waits."""
+    """Hands events to the writer, as rows of `actor_event`, whatever level is logged. Never waits.
+
+    Every change of a state is kept there, also those that the log leaves out because they are the
+    ordinary way from waiting to live.
+    """
 
     def __init__(self, mailbox: Mailbox[ActorEvent]) -> None:
-        super().__init__(logging.INFO)
+        super().__init__()
         self._mailbox = mailbox
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand it to the writer, which may drop it."""
         event = getattr(record, "event", None)
-        if event is None or getattr(record, "actor", "") == "writer":
-            return  # what the database does is not written to the database that cannot take it
+        if event is None or (record.levelno < logging.INFO and event != Event.STATE):
+            return
         self._mailbox.put_nowait(
             ActorEvent(
                 ts_us=now_us(), actor=getattr(record, "actor", ""), event=event, detail=record.getMessage()
@@ -219,13 +223,14 @@ def open_log(*, level: str, stream: TextIO | None = None) -> LineWriter:
     LOGGER.propagate = False
     LOGGER.handlers[:] = [handler]
     LOGGER.filters[:] = [Folding()]
+    LOGGER.setLevel(logging.DEBUG)  # each handler decides for itself
     set_level(level)
     return writer
 
 
 def set_level(level: str) -> None:
     """Log from this level on: debug, info, warning or error."""
-    LOGGER.setLevel(level.upper())
+    LOGGER.handlers[0].setLevel(level.upper())
 
 
 def record_events(mailbox: Mailbox[ActorEvent]) -> None:

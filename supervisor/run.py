@@ -47,7 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     with lock.held(directory):
         log = logs.open_log(level=settings.service.log_level)
         try:
-            _say_hello(settings, directory)
             _allow_open_files()
             grow = _grow_simulated if arguments.simulated else _grow
             return trio.run(grow, Plan(settings=settings, config=config, state_dir=directory, log=log))
@@ -81,15 +80,15 @@ def _read_settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None
     return settings, path
 
 
-def _say_hello(settings: Settings, directory: Path) -> None:
+def _say_hello(plan: Plan) -> None:
     emit(
         Event.START,
-        f"marketd {VERSION} starts in {directory}, pid {os.getpid()}",
+        f"marketd {VERSION} starts in {plan.state_dir}, pid {os.getpid()}",
         actor="tree",
         version=VERSION,
-        state_dir=str(directory),
+        state_dir=str(plan.state_dir),
     )
-    for name in settings.unused:
+    for name in plan.settings.unused:
         emit(Event.SETTINGS, f"{name} is accepted but has no effect in this version", actor="settings")
 
 
@@ -142,6 +141,7 @@ def _plant(plan: Plan, reread: Callable[[], Settings] | None) -> Daemon:
         recorder=Recorder(Path(record)) if record else None,
     )
     logs.record_events(tree.events)
+    _say_hello(plan)
     return Daemon(tree=tree, reread=reread, log=plan.log, has_memory=remembered is not None)
 
 

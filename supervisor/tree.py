@@ -122,6 +122,7 @@ class Tree:
 
     async def _stop_feeds(self) -> None:
         """Unsubscribe and close every socket; then end what is left, within a deadline."""
+        self.board.end()
         for connection in self.connections.values():
             self._retire(connection)
         for market in self.markets.values():

@@ -85,6 +85,15 @@ async def test_a_connection_that_is_lost_is_said_of_its_markets_too(
     ]
 
 
+async def test_while_everybody_is_stopped_no_state_is_news(autojump_clock: MockClock, heard: Heard) -> None:
+    board, connection = Board(), make_connection()
+    board.add_connection(connection)
+    board.end()
+    connection.is_open = False
+    board.connection_changed(connection)
+    assert heard.states == []
+
+
 async def test_a_replaced_row_of_the_same_name_is_ignored(autojump_clock: MockClock, heard: Heard) -> None:
     board, connection = Board(), make_connection()
     old, new = make_market(connection), make_market(connection)

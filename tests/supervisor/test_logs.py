@@ -314,13 +314,22 @@ async def test_what_is_logged_is_stored_too(stored: Mailbox[ActorEvent]) -> None
 
 
 async def test_what_is_only_for_finding_bugs_is_not_stored(stored: Mailbox[ActorEvent]) -> None:
+    emit(Event.FRAME, "a frame", actor="connection/sim/1", level=logging.DEBUG)
+    assert stored.used == 0
+
+
+@pytest.mark.parametrize("level", ["debug", "error"])
+async def test_every_change_of_a_state_is_stored_whatever_the_log_shows(
+    stored: Mailbox[ActorEvent], level: str
+) -> None:
+    logs.set_level(level)
     emit(Event.STATE, "A starting", actor="market/A", level=logging.DEBUG)
-    assert stored.used == 0
+    assert stored.get_nowait().detail == "A starting"
 
 
-async def test_what_the_database_does_is_not_stored_in_it(stored: Mailbox[ActorEvent]) -> None:
+async def test_that_the_database_was_away_is_kept_for_when_it_is_back(stored: Mailbox[ActorEvent]) -> None:
     emit(Event.DATABASE, "database is away", actor="writer")
-    assert stored.used == 0
+    assert stored.get_nowait().event == "database"
 
 
 async def test_a_full_mailbox_of_events_counts_what_it_drops(stored: Mailbox[ActorEvent]) -> None:
