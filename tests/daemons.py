@@ -207,6 +207,7 @@ class Settings:
     connect_timeout_s: float = 1.0
     start_delay_ms: int = 15
     starts_per_pass: int = 1
+    backoff_min_s: float = 0.2
     backoff_max_s: float = 1.0
     probe_every_s: float = 60.0
     store_every_ms: int = 200
@@ -228,7 +229,7 @@ store_every_ms = {self.store_every_ms}
 [supervision]
 start_delay_ms = {self.start_delay_ms}
 starts_per_pass = {self.starts_per_pass}
-backoff_min_s = 0.2
+backoff_min_s = {self.backoff_min_s}
 backoff_max_s = {self.backoff_max_s}
 healthy_after_s = 0.5
 probe_every_s = {self.probe_every_s}

@@ -292,3 +292,41 @@ def test_outage_of_venue_and_database_is_lived_through(workshop: Workshop, maria
 @pytest.mark.soak
 def test_outage_of_five_minutes_is_lived_through(workshop: Workshop, mariadb: MariadbDatabase) -> None:
     live_through_an_outage(workshop, mariadb, attempts=400)  # each up to 1 s after the one before
+
+
+# --- a thousand times over --------------------------------------------------------------------
+
+WITHOUT_BUDGET = """
+import attrs
+import venues, venues.binance
+venue = attrs.evolve(venues.binance.VENUE, connect_budgets=())
+venues.binance.VENUE = venues.VENUES["binance"] = venue
+"""
+DROPS = 1_000
+GROWTH_BYTES = 4 * 2**20  # RSS comes in pages and arenas; a leak of 5 KB a reconnect would show
+
+
+@pytest.mark.soak
+def test_a_thousand_reconnects_leave_nothing_behind(workshop: Workshop, sqlite: SqliteDatabase) -> None:
+    kinds = itertools.cycle(("reset", "close"))
+    faults = [f"--fault={kind}@{1 + n * 0.15:.2f}" for n, kind in zip(range(DROPS), kinds, strict=False)]
+    simulator = workshop.simulator("--rate", "5", *faults)
+    settings = Settings(
+        url=simulator.url,
+        database=sqlite,
+        symbols=THREE,
+        start_delay_ms=1,
+        backoff_min_s=0.01,
+        backoff_max_s=0.02,
+    )
+    daemon = workshop.faulty_daemon(settings, fault=WITHOUT_BUDGET)
+    within_s = DROPS * 0.15 + WITHIN_S
+    early = daemon.wait_until(lambda status: connection_restarts(status) >= DROPS // 10, what="100 drops")
+    late = daemon.wait_until(
+        lambda status: connection_restarts(status) >= DROPS * 9 // 10, what="900 drops", within_s=within_s
+    )
+    for what in ("threads", "fds"):
+        assert late["process"][what] <= early["process"][what] + 1  # a socket may just be opening
+    assert late["process"]["rss_bytes"] - early["process"]["rss_bytes"] < GROWTH_BYTES
+    daemon.wait_live(within_s=within_s)
+    assert daemon.stop() == 0
