@@ -66,6 +66,7 @@ class Connection:
         self._subscriptions = Subscriptions(
             adapter=self._adapter, venue=place.row.venue, session=place.link.session + 1
         )
+        self._heartbeat = Heartbeat(last_frame_at=0.0)  # begins to count when the session opens
         self._undecodable_in_a_row = 0
         self._may_send_at = 0.0
         self._is_closing = False
@@ -84,7 +85,8 @@ class Connection:
                 await self._send(socket, frame)
             try:
                 self._open_session()
-                await self._serve(socket)
+                socket.start_beside(self._receive, name=f"receive {self._row.name}")
+                await self._answer_requests(socket)
             finally:
                 self._end_session()
 
@@ -100,6 +102,7 @@ class Connection:
     def _open_session(self) -> None:
         self._row.data_since = self._row.data_until = self._row.rtt_ms = None
         self._row.is_open = True
+        self._heartbeat.beat()
         self._place.link.set_up()
         self._place.changed()
 
@@ -119,21 +122,14 @@ class Connection:
                 if isinstance(request, Subscribe):
                     request.answer.fail(ConnectionLost("the connection was lost before the venue was asked"))
 
-    async def _serve(self, socket: Socket) -> None:
-        heartbeat = Heartbeat()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._receive, socket, heartbeat, name="receive")
-            await self._answer_requests(socket, heartbeat)
-            nursery.cancel_scope.cancel()
-
-    async def _receive(self, socket: Socket, heartbeat: Heartbeat) -> None:
+    async def _receive(self, socket: Socket) -> None:
         """Read until the socket is lost, which is no failure once we are closing it."""
         try:
             while True:
                 frames = await socket.receive()
-                heartbeat.beat()
+                self._heartbeat.beat()
                 for frame in frames:
-                    self.handle(frame, received_us=now_us(), at=heartbeat.last_frame_at)
+                    self.handle(frame, received_us=now_us(), at=self._heartbeat.last_frame_at)
         except ConnectionLost:
             if not self._is_closing:
                 raise
@@ -254,14 +250,14 @@ class Connection:
 
     # --- what goes out ------------------------------------------------------------------------
 
-    async def _answer_requests(self, socket: Socket, heartbeat: Heartbeat) -> None:
+    async def _answer_requests(self, socket: Socket) -> None:
         """Serve the markets' requests until asked to close, and watch over the socket meanwhile."""
         while True:
             requests: list[Request] = []
-            with trio.move_on_at(heartbeat.due_at()):
+            with trio.move_on_at(self._heartbeat.due_at()):
                 requests = await self._next_requests()
             if not requests:
-                await heartbeat.check(socket.ping, self._note_rtt)
+                await self._heartbeat.check(socket.ping, self._note_rtt)
                 continue
             if any(isinstance(request, Close) for request in requests):
                 await self._say_goodbye(socket)
