@@ -94,18 +94,18 @@ class Market:
 
         Raises ConnectionLost, PermanentError for a refused symbol, VenueSilent.
         """
-        await self._take_turn(session)
+        self._row.is_in_line = True
+        self._place.changed()
+        try:
+            await self._take_turn(session)
+        finally:
+            self._row.is_in_line = False
+            self._place.changed()
         answer = Answer[None]()
         await self._ask(Subscribe(symbol=self._row.symbol, session=session, answer=answer), answer)
 
     async def _take_turn(self, session: int) -> None:
-        self._row.is_in_line = True
-        self._place.changed()
-        try:
-            await self._place.wait_turn()
-        finally:
-            self._row.is_in_line = False
-            self._place.changed()
+        await self._place.wait_turn()
         if not self._place.link.has(session):
             raise ConnectionLost("the connection was lost while waiting at the gate")
 
@@ -139,7 +139,10 @@ class Market:
             attempt += 1
 
     async def _resubscribe(self, session: int) -> None:
-        """A stale market is no crash: ask again, and carry on whatever the answer."""
+        """A stale market is no crash: ask again, and carry on whatever the answer.
+
+        It is shown as stale all the while, in line at the gate too: it is still subscribed.
+        """
         self._place.changed()
         emit(
             Event.RESTART,

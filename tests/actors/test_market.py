@@ -304,10 +304,22 @@ async def test_a_market_that_recovers_while_it_is_in_line_is_not_subscribed_agai
     one.feed.link.set_up()
     await start(one, nursery)
     await trio.sleep(10.0 + STALE_AFTER_S + 5.0)
-    assert one.row.is_in_line
     one.give_datum()
     await trio.sleep(20.0)
     assert (one.kinds(), one.row.restarts) == ([Subscribe], 0)
+
+
+async def test_a_stale_market_in_line_at_the_gate_is_shown_as_stale(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async def takes_a_while() -> None:
+        await trio.sleep(10.0)
+
+    one = played(wait_turn=takes_a_while)
+    one.feed.link.set_up()
+    await start(one, nursery)
+    await trio.sleep(10.0 + STALE_AFTER_S + 5.0)
+    assert (one.row.is_in_line, one.row.is_stale(trio.current_time())) == (False, True)
 
 
 async def test_a_stale_market_whose_venue_does_not_answer_is_no_crash(
