@@ -108,6 +108,7 @@ class Connection:
 
     def _end_session(self) -> None:
         """Tell everybody who waits on this session that it is over."""
+        self._is_closing = True  # what the reader meets from now on is not why
         self._row.is_open = False
         self._place.link.set_down()
         self._subscriptions.lose()
