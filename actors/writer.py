@@ -1,7 +1,6 @@
 """The writer: the one actor that owns the database."""
 
 import contextlib
-import enum
 import functools
 import logging
 from collections.abc import Callable
@@ -10,6 +9,7 @@ import attrs
 import trio
 
 from actors.mailbox import Answer, BatchMailbox, Mailbox
+from domain.database import Contact, DatabaseState, Finished, WriterStatistics
 from domain.errors import InvariantError, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event, emit
 from domain.market import Tick
@@ -23,46 +23,6 @@ from storage.session import Session
 from storage.settings import StorageSettings
 from storage.target import Target
 from wire.backoff import delay_s
-
-
-class Contact(enum.Enum):
-    """What the first contact with the database found."""
-
-    FRESH = "fresh"  # reached, and never ours before
-    EXISTING = "existing"
-    UNREACHABLE = "unreachable"  # it failed, or did not answer in time; the writer goes on trying
-
-
-class DatabaseState(enum.StrEnum):
-    """`writer.db` in status."""
-
-    UP = "up"
-    DOWN = "down"
-
-
-@attrs.frozen(kw_only=True)
-class Finished:
-    """How the writer ended: rows that are in no database, and whether its thread hangs.
-
-    A batch whose answer was cut off counts as unstored, though it may have been applied.
-    """
-
-    unstored: int
-    is_stuck: bool
-
-
-@attrs.frozen(kw_only=True)
-class WriterStatistics:
-    """What `status` shows. `accepted`, `stored`, `dropped` and `waiting` count ticks."""
-
-    accepted: int
-    stored: int
-    dropped: int
-    waiting: int
-    db: DatabaseState
-    db_reason: str
-    statements: int
-    connects: int
 
 
 @attrs.frozen(kw_only=True)

@@ -10,8 +10,8 @@ from signal import Signals
 import attrs
 import trio
 
-from actors.writer import Contact
 from domain.clock import now_us
+from domain.database import Contact
 from domain.errors import ConfigError
 from domain.events import Event, emit
 from supervisor import desired, logs, notify, reload, signals, status

@@ -40,13 +40,18 @@ def guarded(
     """Return `call` with a fence round it: a bug in it is logged, and raised as InvariantError."""
 
     async def call_guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        try:
-            return await call(*args, **kwargs)
-        except MarketdError:
-            raise
-        except Exception as error:
-            _log_failure(name, error, "crashed")
-            raise InvariantError(f"{name}: internal error, see the log: {error!r}") from error
+        results: list[Result] = []
+
+        async def run() -> None:
+            results.append(await call(*args, **kwargs))
+
+        error = await outcome_of(name, run)
+        if error is None:
+            return results[0]
+        if isinstance(error, MarketdError):
+            raise error
+        _log_failure(name, error, "crashed")
+        raise InvariantError(f"{name}: internal error, see the log: {error!r}") from error
 
     return call_guarded
 

@@ -17,7 +17,8 @@ from actors.connection import Connection, ConnectionPlace, MarketPort
 from actors.control import Control, Handle
 from actors.mailbox import BatchMailbox, Link, Mailbox
 from actors.market import Market, MarketPlace
-from actors.writer import Contact, Finished, Writer
+from actors.writer import Writer
+from domain.database import Contact, Finished
 from domain.events import Event, emit
 from domain.market import Tick
 from domain.messages import ActorEvent, Close, Request, Unsubscribe

@@ -11,8 +11,9 @@ import trio
 
 from actors.control import Handle, Peer
 from actors.mailbox import BatchMailbox, Mailbox
-from actors.writer import Contact, Writer
+from actors.writer import Writer
 from domain.clock import now_us
+from domain.database import Contact
 from domain.market import Tick
 from domain.messages import ActorEvent
 from storage.settings import StorageSettings

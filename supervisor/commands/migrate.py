@@ -6,7 +6,8 @@ import os
 import trio
 
 from actors.mailbox import BatchMailbox, Mailbox
-from actors.writer import Contact, Writer
+from actors.writer import Writer
+from domain.database import Contact
 from domain.errors import StorageBusy
 from domain.market import Tick
 from domain.messages import ActorEvent

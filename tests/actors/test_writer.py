@@ -22,7 +22,8 @@ from databases import (
 )
 
 from actors.mailbox import BatchMailbox, Mailbox
-from actors.writer import Contact, DatabaseState, Patience, Writer
+from actors.writer import Patience, Writer
+from domain.database import Contact, DatabaseState
 from domain.errors import InvariantError, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event
 from domain.market import Tick

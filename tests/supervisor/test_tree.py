@@ -13,7 +13,7 @@ from trees import grown_tree, make_settings, make_tree, until
 
 from actors.control import Peer
 from actors.market import Market
-from actors.writer import Contact
+from domain.database import Contact
 from domain.states import Desired, State
 from supervisor.desired import DesiredState
 from supervisor.policy import SupervisionSettings

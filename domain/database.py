@@ -1,0 +1,45 @@
+"""What the writer says of the database and of itself."""
+
+import enum
+
+import attrs
+
+
+class Contact(enum.Enum):
+    """What the first contact with the database found."""
+
+    FRESH = "fresh"  # reached, and never ours before
+    EXISTING = "existing"
+    UNREACHABLE = "unreachable"  # it failed, or did not answer in time; the writer goes on trying
+
+
+class DatabaseState(enum.StrEnum):
+    """`writer.db` in status."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@attrs.frozen(kw_only=True)
+class Finished:
+    """How the writer ended: rows that are in no database, and whether its thread hangs.
+
+    A batch whose answer was cut off counts as unstored, though it may have been applied.
+    """
+
+    unstored: int
+    is_stuck: bool
+
+
+@attrs.frozen(kw_only=True)
+class WriterStatistics:
+    """What `status` shows. `accepted`, `stored`, `dropped` and `waiting` count ticks."""
+
+    accepted: int
+    stored: int
+    dropped: int
+    waiting: int
+    db: DatabaseState
+    db_reason: str
+    statements: int
+    connects: int
