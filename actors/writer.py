@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 import attrs
 import trio
@@ -23,6 +24,8 @@ from storage.session import Session
 from storage.settings import StorageSettings
 from storage.target import Target
 from wire.backoff import delay_s
+
+Result = TypeVar("Result")
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +74,10 @@ class Writer:
         self._pool = Pool(driver=self._driver, prepare=self._prepare)
         self._batches = BatchStore()
         self._thread = trio.CapacityLimiter(1)  # storing has one thread, never abandoned
+        # Reading has a connection and a thread of its own: a long read delays no storing.
+        self._reading_driver = make_driver(target, settings=settings)
+        self._reading_pool = Pool(driver=self._reading_driver, prepare=_greet)
+        self._reading_thread = trio.CapacityLimiter(1)
         self._migrated: Migrated | None = None  # set in the thread, taken when it is back
 
         self._backlog = Backlog(flush_rows=settings.flush_rows)
@@ -102,6 +109,7 @@ class Writer:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._pool.close, limiter=self._thread)
+                await trio.to_thread.run_sync(self._reading_pool.close, limiter=self._reading_thread)
             self._is_running = False
             self._done.set()
 
@@ -114,6 +122,27 @@ class Writer:
             return await self._contact.wait()
         return Contact.UNREACHABLE
 
+    async def read(self, work: Callable[[Session], Result]) -> Result:
+        """Return what `work` reads, in the reading thread, each call in a transaction of its own.
+
+        Raises `StorageBusy`. A kept connection may have been closed by the server long ago, so a
+        failure is tried once more.
+        """
+        try:
+            return await self._read_once(work)
+        except StorageBusy:
+            return await self._read_once(work)
+
+    async def _read_once(self, work: Callable[[Session], Result]) -> Result:
+        def read_and_end(session: Session) -> Result:
+            result = work(session)
+            session.commit()  # MySQL opened a transaction at the first SELECT
+            return result
+
+        return await trio.to_thread.run_sync(
+            self._reading_pool.run, read_and_end, limiter=self._reading_thread
+        )
+
     async def finish(self) -> Finished:
         """Take and store what is in the mailboxes, for a time; then cut the database off."""
         self._finishing.set()
@@ -124,6 +153,7 @@ class Writer:
             if not self._done.is_set():
                 self._is_cut = True
                 self._pool.cut()
+                self._reading_pool.cut()
                 with trio.move_on_after(self._patience.cut_s):
                     await self._done.wait()
         return Finished(unstored=self._unstored(), is_stuck=self._is_running)
@@ -137,8 +167,8 @@ class Writer:
             waiting=self._backlog.ticks + len(self._batch.ticks),
             db=self._db,
             db_reason=self._db_reason,
-            statements=self._driver.counts.statements,
-            connects=self._driver.counts.connects,
+            statements=self._driver.counts.statements + self._reading_driver.counts.statements,
+            connects=self._driver.counts.connects + self._reading_driver.counts.connects,
         )
 
     # --- accept -------------------------------------------------------------------------------
