@@ -11,6 +11,7 @@ from actors.mailbox import BatchMailbox, Link, Mailbox
 from domain.clock import now_us
 from domain.errors import ConnectionLost, RemoteProtocolError
 from domain.events import Event, emit
+from domain.gaps import Cause, GapTracker
 from domain.market import PriceUpdate, Tick, check_update
 from domain.messages import Close, Request, Subscribe, Unsubscribe
 from domain.stamping import Stamper
@@ -31,6 +32,7 @@ class MarketPort:
     row: MarketRow
     mailbox: BatchMailbox[list[Tick]]
     stamper: Stamper
+    gaps: GapTracker
     changed: Callable[[], None]
 
 
@@ -111,6 +113,8 @@ class Connection:
         self._is_closing = True  # what the reader meets from now on is not why
         self._row.is_open = False
         self._place.link.set_down()
+        for port in self._place.ports.values():
+            port.gaps.trouble(Cause.DISCONNECT)
         self._subscriptions.lose()
         self._answer_unread()
         self._place.changed()
@@ -171,6 +175,9 @@ class Connection:
             case Subscribed(symbols):
                 self._subscriptions.confirm(symbols)
             case Refused(symbols, reason):
+                for symbol in symbols:
+                    if symbol in self._place.ports:
+                        self._place.ports[symbol].gaps.trouble(Cause.REFUSED)
                 self._subscriptions.refuse(symbols, reason)
             case Unknown():
                 self._row.unknown_frames += 1
@@ -188,7 +195,10 @@ class Connection:
         self._undecodable_in_a_row = 0
         steps = port.stamper.clock_steps
         tick = port.stamper.stamp(update, received_us=received_us)
+        if tick is None:
+            return None
         if port.stamper.clock_steps != steps:
+            port.gaps.clock_stepped_back(ts_us=tick.ts_us)
             emit(
                 Event.CLOCK,
                 f"the wall clock stepped back; {port.row.name} goes on with the new time",
@@ -196,8 +206,8 @@ class Connection:
                 actor=f"market/{port.row.name}",
                 market=port.row.name,
             )
-        if tick is not None:
-            self._show(port.row, tick, at, port.changed)
+        port.gaps.tick(tick.ts_us)
+        self._show(port.row, tick, at, port.changed)
         return tick
 
     def _show(self, row: MarketRow, tick: Tick, at: float, changed: Callable[[], None]) -> None:

@@ -5,13 +5,16 @@ neither its mailbox nor what is in it, and nobody waits for ever on a dead one.
 """
 
 import math
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from typing import Generic, TypeVar
 
 import attrs
 import trio
 
 from domain.errors import MarketdError
+from domain.gaps import GapLedger
+from domain.market import Tick
+from domain.messages import ActorEvent
 
 Message = TypeVar("Message")
 Batch = TypeVar("Batch", bound=Sized)
@@ -32,10 +35,12 @@ class BatchMailbox(Generic[Batch]):
     """A trio memory channel of lists, bounded by the number of items in them.
 
     When full, the oldest lists are taken out and counted as dropped: a tick path never waits.
+    `on_drop` is told each of them.
     """
 
-    def __init__(self, *, name: str, bound: int) -> None:
+    def __init__(self, *, name: str, bound: int, on_drop: Callable[[Batch], None] | None = None) -> None:
         self.name = name
+        self._on_drop = on_drop
         self.bound = bound
         self.used = self.peak = self.dropped = 0
         # Messages are not what is bounded: `used` is, by put_nowait.
@@ -53,6 +58,8 @@ class BatchMailbox(Generic[Batch]):
                 break  # handed straight to a waiting receiver
             self.used -= len(oldest)
             self.dropped += len(oldest)
+            if self._on_drop is not None:
+                self._on_drop(oldest)
         self.peak = max(self.peak, self.used)
         return self.dropped - before
 
@@ -113,6 +120,15 @@ class Mailbox(Generic[Message]):
     def statistics(self) -> MailboxStatistics:
         """Return the figures for status."""
         return MailboxStatistics(used=self.used, bound=self.bound, peak=self.peak, dropped=self.dropped)
+
+
+@attrs.frozen(kw_only=True)
+class Inbox:
+    """All that reaches the writer: ticks, events, and the gaps that changed. Owned by the tree."""
+
+    ticks: BatchMailbox[list[Tick]]
+    events: Mailbox[ActorEvent]
+    gaps: GapLedger
 
 
 class Answer(Generic[Value]):

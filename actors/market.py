@@ -8,6 +8,7 @@ import trio
 from actors.mailbox import Answer, BatchMailbox, Link, Mailbox
 from domain.errors import ConnectionLost, VenueSilent
 from domain.events import Event, emit
+from domain.gaps import Cause, GapTracker
 from domain.market import Candle, CandleBuilder, Tick
 from domain.messages import Request, Resubscribe, Subscribe
 from domain.states import MarketRow
@@ -26,6 +27,7 @@ class MarketPlace:
     requests: Mailbox[Request]
     wait_turn: Callable[[], Awaitable[None]]
     changed: Callable[[], None]
+    gaps: GapTracker
     timeframes_s: Sequence[int]
     resubscribe_max_s: float  # a stale market is subscribed again at least this often
 
@@ -143,6 +145,7 @@ class Market:
 
         It is shown as stale all the while, in line at the gate too: it is still subscribed.
         """
+        self._place.gaps.trouble(Cause.STALE)
         self._place.changed()
         emit(
             Event.RESTART,

@@ -1,36 +1,40 @@
-"""The writer: the one actor that owns the database."""
+"""The writer: the one actor that owns the journal and the database."""
 
-import contextlib
 import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
 import trio
 
-from actors.mailbox import Answer, BatchMailbox, Mailbox
+from actors.accepting import Accepting
+from actors.mailbox import Answer, Inbox
+from domain.clock import now_us
 from domain.database import Contact, DatabaseState, Finished, WriterStatistics
-from domain.errors import InvariantError, SchemaNewer, StorageBusy, StorageRefused
+from domain.errors import InvariantError, JournalBroken, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event, emit
-from domain.market import Tick
-from domain.messages import ActorEvent
-from storage.backlog import Backlog
-from storage.batches import Batch, BatchStore
 from storage.drivers import make_driver
+from storage.journal import Opened
+from storage.journal_reader import JournalReader
 from storage.migrations import Migrated, bring_up_to_date
+from storage.payloads import Lane
 from storage.pool import Pool
 from storage.session import Session
 from storage.settings import StorageSettings
+from storage.store import Done, Store, Work
 from storage.target import Target
 from wire.backoff import delay_s
 
 Result = TypeVar("Result")
 
+Failure = StorageBusy | SchemaNewer | JournalBroken
+
 
 @attrs.frozen(kw_only=True)
 class Patience:
-    """How long the writer waits for a database in trouble, in seconds."""
+    """How long the writer waits for a database in trouble, and other times, in seconds."""
 
     retry_min_s: float = 0.2
     retry_max_s: float = 10.0
@@ -38,8 +42,10 @@ class Patience:
     refused_max_s: float = 60.0
     finish_s: float = 3.0  # storing goes on for so long after finish() …
     cut_s: float = 1.0  # … and after the cut the thread has so long to come back
+    # A server may lose what it committed in its last second: the journal keeps it for longer than that.
+    trim_every_s: float = 60.0
 
-    def pause_s(self, failure: StorageBusy | SchemaNewer, *, attempt: int) -> float:
+    def pause_s(self, failure: Failure, *, attempt: int) -> float:
         """Return how long to wait after the given failed attempt (0 is the first)."""
         if isinstance(failure, StorageRefused | SchemaNewer):
             return delay_s(attempt=attempt, min_s=self.refused_min_s, max_s=self.refused_max_s)
@@ -47,32 +53,33 @@ class Patience:
 
 
 class Writer:
-    """Takes what is to be kept and brings it into the database, for as long as that takes.
+    """Takes what is to be kept, journals it, and brings it into the database, for as long as that takes.
 
-    Reads: its two mailboxes. Writes: the database, and in the log when that goes away, comes back
-    or is migrated. Owns: the pool, its one thread, the backlog. Crashes on: an exception that is no
-    driver's, our bug. A restart forgets: the backlog and the batch under way, which is why the tree
-    does not restart it. `run()` may be called once.
+    Reads: its mailboxes, the gap ledger. Writes: the journal, the database, and in the log when one
+    of them is in trouble or well again. Owns: the journal, the pools, three threads (accepting,
+    storing, reading), none of which waits for another. Crashes on: an exception that is no
+    driver's, our bug. A restart forgets nothing that was accepted: it is in the journal. `run()`
+    may be called once.
     """
 
     def __init__(
         self,
         *,
+        folder: Path,
         settings: StorageSettings,
         target: Target,
-        ticks: BatchMailbox[list[Tick]],
-        events: Mailbox[ActorEvent],
+        inbox: Inbox,
         patience: Patience | None = None,
     ) -> None:
         self._settings = settings
         self._target = target
-        self._ticks = ticks
-        self._events = events
+        self._inbox = inbox
         self._patience = patience or Patience()
 
+        self._accepting = Accepting(folder=folder, settings=settings, inbox=inbox)
         self._driver = make_driver(target, settings=settings)
         self._pool = Pool(driver=self._driver, prepare=self._prepare)
-        self._batches = BatchStore()
+        self._store = Store(reader=JournalReader(folder), timeframes_s=settings.timeframes_s)
         self._thread = trio.CapacityLimiter(1)  # storing has one thread, never abandoned
         # Reading has a connection and a thread of its own: a long read delays no storing.
         self._reading_driver = make_driver(target, settings=settings)
@@ -80,38 +87,50 @@ class Writer:
         self._reading_thread = trio.CapacityLimiter(1)
         self._migrated: Migrated | None = None  # set in the thread, taken when it is back
 
-        self._backlog = Backlog(flush_rows=settings.flush_rows)
-        self._batch = Batch()  # under way
-        self._accepted = self._stored = 0
+        self._stored_through = dict.fromkeys(Lane, 0)  # positions
+        self._confirmed = dict.fromkeys(Lane, 0)
+        self._stored = self._stored_own = 0  # ticks; those that this run accepted
         self._db = DatabaseState.DOWN
         self._db_reason = "not reached yet"
         self._is_told = False  # that it is away
 
         self._contact: Answer[Contact] = Answer()
+        self._opened = trio.Event()
         self._due = trio.Event()  # a transaction's worth waits
         self._finishing = trio.Event()
+        self._all_accepted = trio.Event()
         self._is_running = self._is_cut = False
         self._done = trio.Event()
 
     # --- for the tree -------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Accept and store until `finish()`."""
+        """Accept and store until `finish()`; reports started when the journal is open."""
         if self._is_running or self._done.is_set():
             raise InvariantError("the writer runs once")
         self._is_running = True
         try:
+            await self._accepting.open()
+            self._opened.set()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._accept, name="writer/accept")
+                nursery.start_soon(self._trim, name="writer/trim")
                 task_status.started()
-                await self._store()
+                await self._store_all()
+                await self._all_accepted.wait()
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._pool.close, limiter=self._thread)
+                await trio.to_thread.run_sync(self._close_storing, limiter=self._thread)
                 await trio.to_thread.run_sync(self._reading_pool.close, limiter=self._reading_thread)
+                await self._accepting.close()
             self._is_running = False
             self._done.set()
+
+    async def opened(self) -> Opened | None:
+        """Wait until the journal is open, and return what was found; None where it cannot be opened."""
+        await self._opened.wait()
+        return self._accepting.opened
 
     async def first_contact(self, *, deadline_s: float) -> Contact:
         """Return what the first attempt to reach the database found; `run()` makes it.
@@ -144,7 +163,7 @@ class Writer:
         )
 
     async def finish(self) -> Finished:
-        """Take and store what is in the mailboxes, for a time; then cut the database off."""
+        """Take what is in the mailboxes and store it, for a time; then cut the database off."""
         self._finishing.set()
         self._due.set()
         if self._is_running:
@@ -156,85 +175,155 @@ class Writer:
                 self._reading_pool.cut()
                 with trio.move_on_after(self._patience.cut_s):
                     await self._done.wait()
-        return Finished(unstored=self._unstored(), is_stuck=self._is_running)
+        return Finished(lost=self._unaccepted(), is_stuck=self._is_running)
 
     def statistics(self) -> WriterStatistics:
         """Return the figures for status."""
+        accepting = self._accepting
+        waits = self._has_work(Lane.TICKS) or accepting.direct_ticks > 0
+        drivers = self._driver.counts, self._reading_driver.counts
         return WriterStatistics(
-            accepted=self._accepted,
+            accepted=accepting.accepted,
             stored=self._stored,
-            dropped=self._ticks.dropped,
-            waiting=self._backlog.ticks + len(self._batch.ticks),
+            dropped=accepting.dropped + self._inbox.ticks.dropped,
+            waiting=max(0, accepting.accepted - self._stored_own) if waits else 0,
+            unaccepted=self._unaccepted(),
+            journal_batches=accepting.batches,
+            journal_bytes=accepting.bytes,
+            unjournaled=not accepting.is_journaled,
             db=self._db,
             db_reason=self._db_reason,
-            statements=self._driver.counts.statements + self._reading_driver.counts.statements,
-            connects=self._driver.counts.connects + self._reading_driver.counts.connects,
+            statements=sum(each.statements for each in drivers),
+            connects=sum(each.connects for each in drivers),
         )
+
+    def _unaccepted(self) -> int:
+        """Return how many ticks are neither in the journal nor in the database."""
+        return self._inbox.ticks.used + self._accepting.under_way + self._accepting.direct_ticks
 
     # --- accept -------------------------------------------------------------------------------
 
     async def _accept(self) -> None:
-        while not self._finishing.is_set():
-            with trio.move_on_after(self._settings.flush_after_ms / 1_000):
-                await self._finishing.wait()
-            self._accept_nowait()
+        await self._accepting.run(self._finishing, self._was_accepted)
+        self._all_accepted.set()
+        self._due.set()
 
-    def _accept_nowait(self) -> None:
-        """Drain the mailboxes into the backlog. What has no room stays: the mailbox drops the oldest."""
-        with contextlib.suppress(trio.WouldBlock):
-            while self._backlog.has_room_for_ticks:
-                ticks = self._ticks.get_nowait()
-                self._backlog.add_ticks(ticks)
-                self._accepted += len(ticks)
-        with contextlib.suppress(trio.WouldBlock):
-            while self._backlog.has_room_for_event:
-                self._backlog.add_event(self._events.get_nowait())
-        if self._backlog.is_due:
+    def _was_accepted(self) -> None:
+        if self._is_due():
             self._due.set()
+
+    def _is_due(self) -> bool:
+        """Whether a transaction's worth of ticks waits, in RAM or behind it in the journal."""
+        lane = Lane.TICKS
+        rows = self._accepting.shelves[lane].rows
+        return rows >= self._settings.flush_rows or (self._has_work(lane) and rows == 0)
+
+    def _has_work(self, lane: Lane) -> bool:
+        return self._accepting.accepted_through[lane] > self._stored_through[lane]
+
+    async def _trim(self) -> None:
+        """Trim the journal, each time up to what was confirmed the time before."""
+        while True:
+            confirmed = dict(self._confirmed)
+            await trio.sleep(self._patience.trim_every_s)
+            await self._accepting.trim(confirmed)
 
     # --- store --------------------------------------------------------------------------------
 
-    async def _store(self) -> None:
-        await self._succeeds(_greet)
+    async def _store_all(self) -> None:
+        await self._succeeds(lambda: _greet)
         next_at = trio.current_time()
         while not self._is_cut:
             with trio.move_on_at(next_at):
                 await self._due.wait()
             next_at = trio.current_time() + self._settings.store_every_ms / 1_000
-            self._batch = self._take()
-            if self._batch.rows > 0:
-                await self._store_batch()
-            elif self._finishing.is_set():
+            for lane in Lane:  # money first
+                if self._has_work(lane):
+                    await self._store_lane(lane)
+            await self._store_direct()
+            if self._finishing.is_set():
+                if self._all_accepted.is_set() and not self._is_work_left():
+                    return
+                if not self._all_accepted.is_set():
+                    await self._all_accepted.wait()
+            elif not self._is_due():
+                self._due = trio.Event()
+
+    def _is_work_left(self) -> bool:
+        return any(self._has_work(lane) for lane in Lane) or bool(self._accepting.direct)
+
+    async def _store_lane(self, lane: Lane) -> None:
+        accepting = self._accepting
+        done = await self._succeeds(lambda: functools.partial(self._store.store, work=self._work(lane)))
+        if done is None:
+            return
+        self._stored_through[lane], self._confirmed[lane] = done.position, done.confirmed
+        accepting.set_stored(lane, done.position)
+        if lane is Lane.TICKS:
+            self._stored += done.rows
+            if done.journal_id in accepting.journal_ids:
+                self._stored_own += done.rows
+        self._say(done)
+
+    async def _store_direct(self) -> None:
+        """Store what is in no journal; and candles of intervals that ended although no tick came."""
+        accepting = self._accepting
+        while accepting.direct and not self._is_cut:
+            lane, rows = accepting.direct[0]
+            work = self._work(lane)
+            store = functools.partial(self._store.store_directly, rows=rows, work=work)
+            done = await self._succeeds(lambda: store)  # noqa: B023 - called before the next turn
+            if done is None:
                 return
+            accepting.drop_direct()
+            if lane is Lane.TICKS:
+                self._stored += done.rows
+                self._stored_own += done.rows
+            self._say(done)
+        if not self._has_work(Lane.TICKS) and self._store.is_candle_due(until_us=now_us()):
+            work = self._work(Lane.TICKS)
+            await self._succeeds(lambda: functools.partial(self._store.store_directly, rows=[], work=work))
 
-    def _take(self) -> Batch:
-        if self._finishing.is_set():
-            self._accept_nowait()  # the last ones; the accepting task may be gone
-        batch = self._backlog.take()
-        if not (self._backlog.is_due or self._finishing.is_set()):
-            self._due = trio.Event()
-        return batch
+    def _work(self, lane: Lane) -> Work:
+        accepting, most = self._accepting, self._settings.flush_rows
+        offered = accepting.shelves[lane].first(max_rows=most)
+        keeps_up = not offered or offered[-1].position == accepting.accepted_through[lane]
+        return Work(
+            lane=lane,
+            offered=offered,
+            accepted_through=accepting.accepted_through[lane],
+            max_rows=most,
+            until_us=now_us() if keeps_up and not self._is_behind(lane) else None,
+            kept_from_us=0,
+        )
 
-    async def _store_batch(self) -> None:
-        if await self._succeeds(functools.partial(self._batches.store, batch=self._batch)):
-            self._stored += len(self._batch.ticks)
-            self._batch = Batch()
+    def _is_behind(self, lane: Lane) -> bool:
+        """Whether batches wait that are in the journal only."""
+        return self._has_work(lane) and self._accepting.shelves[lane].rows == 0
 
-    async def _succeeds(self, work: Callable[[Session], None]) -> bool:
-        """Run `work` in the thread until it succeeds; return False where finishing ended the attempts."""
+    async def _succeeds(self, prepare: Callable[[], Callable[[Session], Result]]) -> Result | None:
+        """Run what `prepare` makes in the thread until it succeeds; None where finishing ended that."""
         attempt = 0
         while True:
+            if self._accepting.is_reopened:
+                self._accepting.is_reopened = False
+                await trio.to_thread.run_sync(self._store.close, limiter=self._thread)
             try:
-                await trio.to_thread.run_sync(self._pool.run, work, limiter=self._thread)
+                result = await trio.to_thread.run_sync(self._pool.run, prepare(), limiter=self._thread)
+            except JournalBroken as exc:
+                # Whoever appends next looks it over and puts it right.
+                await self._accepting.reopen()
+                failure: Failure = exc
             except (StorageBusy, SchemaNewer) as exc:
                 self._went_away(exc)
-                if self._is_cut or (self._finishing.is_set() and self._unstored() == 0):
-                    return False
-                await self._pause(self._patience.pause_s(exc, attempt=attempt))
-                attempt += 1
+                failure = exc
             else:
                 self._is_there()
-                return True
+                return result
+            if self._is_cut or (self._finishing.is_set() and not self._is_work_left()):
+                return None
+            await self._pause(self._patience.pause_s(failure, attempt=attempt))
+            attempt += 1
 
     async def _pause(self, seconds: float) -> None:
         if self._finishing.is_set():
@@ -245,8 +334,12 @@ class Writer:
 
     def _prepare(self, session: Session) -> None:
         """In the thread, with each new connection: behind it may stand another database."""
-        self._batches.forget()
+        self._store.forget()
         self._migrated = bring_up_to_date(session, patient_session=self._pool.patient_session)
+
+    def _close_storing(self) -> None:
+        self._pool.close()
+        self._store.close()
 
     # --- what became of it --------------------------------------------------------------------
 
@@ -259,6 +352,7 @@ class Writer:
         if self._is_told:
             emit(Event.DATABASE, f"database is back: {self._target}", actor="writer", state="up")
         self._db, self._db_reason, self._is_told = DatabaseState.UP, "", False
+        self._accepting.is_database_up = True
 
     def _went_away(self, failure: StorageBusy | SchemaNewer) -> None:
         if isinstance(failure, SchemaNewer):
@@ -266,11 +360,12 @@ class Writer:
         else:
             self._contact.set(Contact.UNREACHABLE)
         self._db, self._db_reason = DatabaseState.DOWN, str(failure)
+        self._accepting.is_database_up = False
         if not self._is_told and not self._is_cut:
             self._is_told = True
             emit(
                 Event.DATABASE,
-                f"database is away, ticks wait in memory: {failure}",
+                f"database is away, ticks wait in the journal: {failure}",
                 level=logging.WARNING,
                 actor="writer",
                 state="down",
@@ -286,8 +381,23 @@ class Writer:
             state="fresh" if migrated.was_fresh else "existing",
         )
 
-    def _unstored(self) -> int:
-        return self._batch.rows + self._backlog.rows + self._ticks.used + self._events.used
+    def _say(self, done: Done) -> None:
+        if done.refused:
+            emit(
+                Event.REFUSED_ROW,
+                f"{len(done.refused)} rows refused, kept in dead_letter; the first: {done.refused[0]}",
+                level=logging.ERROR,
+                actor="writer",
+                rows=len(done.refused),
+            )
+        if done.went_back:
+            emit(
+                Event.DATABASE,
+                f"{done.went_back}; what is missing is stored again from the journal",
+                level=logging.ERROR,
+                actor="writer",
+                state="went back",
+            )
 
 
 def _greet(session: Session) -> None:

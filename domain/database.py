@@ -22,23 +22,28 @@ class DatabaseState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Finished:
-    """How the writer ended: rows that are in no database, and whether its thread hangs.
+    """How the writer ended: rows that are nowhere, and whether a thread of its hangs."""
 
-    A batch whose answer was cut off counts as unstored, though it may have been applied.
-    """
-
-    unstored: int
+    lost: int
     is_stuck: bool
 
 
 @attrs.frozen(kw_only=True)
 class WriterStatistics:
-    """What `status` shows. `accepted`, `stored`, `dropped` and `waiting` count ticks."""
+    """What `status` shows. `accepted`, `stored`, `dropped` and `waiting` count ticks.
+
+    `waiting` are accepted and not stored yet, as far as this run accepted them; `unaccepted` are
+    neither in the journal nor in the database.
+    """
 
     accepted: int
     stored: int
     dropped: int
     waiting: int
+    unaccepted: int
+    journal_batches: int
+    journal_bytes: int
+    unjournaled: bool
     db: DatabaseState
     db_reason: str
     statements: int

@@ -47,6 +47,18 @@ class StorageRefused(StorageBusy):
     """The database said no in a way that waiting alone rarely mends (wrong password): try slowly."""
 
 
+class RowRefused(StorageRefused):
+    """The database refused a row for its data: too long, out of range, not text."""
+
+
+class JournalFull(RetryableError):
+    """The journal cannot take anything now: no room on its disk, or another process holds it."""
+
+
+class JournalBroken(RetryableError):
+    """The journal cannot be read or written as it is: it is to be opened anew."""
+
+
 # --- the venue said no ------------------------------------------------------------------------
 
 

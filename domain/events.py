@@ -21,6 +21,8 @@ class Event(enum.StrEnum):
     OVERFLOW = "overflow"  # a mailbox was full; the oldest was dropped and counted
     CLOCK = "clock"  # the wall clock stepped back
     DATABASE = "database"  # the database went away or came back
+    JOURNAL = "journal"  # the journal was damaged, is full, cannot be written, or is well again
+    REFUSED_ROW = "refused_row"  # the database refused a row for its data; it is in dead_letter
     MIGRATION = "migration"  # the schema was brought up to date
     RELOAD = "reload"  # the settings were read again, or could not be
     CONTROL = "control"  # somebody asked for something over the control socket

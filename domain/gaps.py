@@ -1,7 +1,15 @@
-"""Times without ticks: the causes, and the rows of the `gap` table."""
+"""Times without ticks: the causes, the rows of the `gap` table, and who keeps account of them."""
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import attrs
+
+from domain.market import Tick
+
+FOLD_US = 60_000_000  # ticks given up within so much of the last ones make the same gap longer
+MOST_CHANGED = 10_000  # rows that wait to be accepted
 
 
 class Cause(enum.StrEnum):
@@ -35,3 +43,189 @@ class Gap(NamedTuple):
     cause: str
     fill: str = "none"
     fill_note: str = ""
+
+
+class GapLedger:
+    """The rows that changed and are not accepted yet; the latest word on each counts."""
+
+    def __init__(self) -> None:
+        self._changed: dict[tuple[str, int, str], Gap] = {}
+        self.has_ended = False
+
+    def end(self) -> None:
+        """From now on no gap begins: everybody is being stopped, and the next start sees to that."""
+        self.has_ended = True
+
+    def put(self, gap: Gap) -> None:
+        """Take note of a new or changed row."""
+        key = gap.market, gap.from_us, gap.cause
+        if len(self._changed) >= MOST_CHANGED and key not in self._changed:
+            # Nothing is accepted for long: the market's last gap is said to be longer than it is.
+            for other in reversed(self._changed):
+                if other[0] == gap.market:
+                    self._changed[other] = self._changed[other]._replace(to_us=gap.to_us)
+                    return
+        self._changed[key] = gap
+
+    def put_back(self, gap: Gap) -> None:
+        """Take back a row that could not be accepted, unless it has changed since."""
+        self._changed.setdefault((gap.market, gap.from_us, gap.cause), gap)
+
+    def take(self) -> list[Gap]:
+        """Take out what changed."""
+        changed, self._changed = self._changed, {}
+        return list(changed.values())
+
+    def __len__(self) -> int:
+        return len(self._changed)
+
+
+class GapRanges:
+    """Ticks that had to be given up, as one gap a market for each stretch of them.
+
+    Within a stretch some ticks may have been kept: what lies in it is not complete.
+    """
+
+    def __init__(self, cause: Cause) -> None:
+        self._cause = cause
+        self._latest: dict[str, Gap] = {}
+
+    def add(self, ticks: Sequence[Tick]) -> list[Gap]:
+        """Return the new or longer rows that these lost ticks make, one a market."""
+        changed: dict[str, Gap] = {}
+        for tick in ticks:
+            changed[tick.market] = self._with(tick.market, tick.ts_us)
+        return list(changed.values())
+
+    def _with(self, market: str, ts_us: int) -> Gap:
+        latest = self._latest.get(market)
+        if latest is None or not latest.from_us < ts_us < (latest.to_us or 0) + FOLD_US:
+            latest = Gap(market, ts_us - 1, ts_us + 1, self._cause)
+        elif latest.to_us is None or ts_us >= latest.to_us:
+            latest = latest._replace(to_us=ts_us + 1)
+        self._latest[market] = latest
+        return latest
+
+
+@attrs.frozen(kw_only=True)
+class Remembered:
+    """What is known of one market from before this run: its last tick, its gaps left open."""
+
+    last: Tick
+    open_gaps: Sequence[Gap] = ()
+
+
+@attrs.define(kw_only=True, eq=False)
+class GapTracker:
+    """Keeps account of one market's gaps, over every socket and every restart of its actors.
+
+    `last_us` is the time of its last recorded tick, -1 before the first: without one before it
+    there is no gap. Of troubles that overlap the first cause stays. `count` is of trouble, in this
+    run, for status.
+    """
+
+    market: str
+    ledger: GapLedger
+    last_us: int = -1
+    first_us: int | None = None  # this run's first tick
+    open: Gap | None = None
+    count: int = 0
+    _rested_until_us: int = -1
+    _is_remembered: bool = False
+    _left_open: list[Gap] = attrs.field(factory=list)  # by the last run, beside `open`
+
+    def tick(self, ts_us: int) -> None:
+        """Take note of a recorded tick: it ends an open gap. Called for each, so it does little."""
+        if self.open is not None:
+            self._end_by_tick(self.open, ts_us)
+        if self.first_us is None:
+            self.first_us = ts_us
+            self._close_left_open(ts_us)
+        if ts_us > self.last_us:
+            self.last_us = ts_us
+
+    def trouble(self, cause: Cause) -> None:
+        """Begin a gap, unless there is one, or the market is at rest."""
+        if self.open is None and self.last_us >= 0:
+            self._begin(max(self.last_us, self._rested_until_us), cause)
+
+    def rest(self, cause: Cause, *, at_us: int) -> None:
+        """The market is stopped or closed from now on: trouble ends here, and is none meanwhile."""
+        since = max(self.last_us, self._rested_until_us)
+        if self.open is not None:
+            if self.open.cause in AT_REST:
+                return
+            since = max(since, at_us)
+            self._end(self.open, to_us=since)
+        if self.last_us >= 0:
+            self._begin(since, cause)
+
+    def resume(self, *, at_us: int) -> None:
+        """The market is started, or open, again: what is missing from here on is trouble."""
+        if self.open is not None and self.open.cause in AT_REST:
+            self._rested_until_us = max(at_us, self.open.from_us)
+            self._end(self.open, to_us=self._rested_until_us)
+
+    def clock_stepped_back(self, *, ts_us: int) -> None:
+        """The next tick, at `ts_us`, is earlier than the last: the time between is told twice."""
+        if ts_us < self.last_us:
+            self.ledger.put(Gap(self.market, ts_us, self.last_us, Cause.CLOCK))
+            self.count += 1
+            self.last_us = ts_us
+
+    def remember(self, before: Remembered, *, is_at_rest: bool, at_us: int) -> None:
+        """Take note of what was before this run, at its start or as late as it becomes known.
+
+        The time since then is a gap, of the cause it had when the last run ended, else `downtime`.
+        What the journal knew may be told first, and what the database knew after it.
+        """
+        if self._is_remembered or self.first_us is not None:
+            self._remember_late(before)
+        else:
+            self.last_us = before.last.ts_us
+            *self._left_open, left_open = sorted(before.open_gaps) or (None,)
+            self._adopt(left_open, is_at_rest=is_at_rest, at_us=at_us)
+        self._is_remembered = True
+
+    def _adopt(self, left_open: Gap | None, *, is_at_rest: bool, at_us: int) -> None:
+        since = self.last_us
+        if left_open is not None:
+            if (left_open.cause in AT_REST) == is_at_rest:
+                self.open = left_open
+                self.count += not is_at_rest
+                return
+            since = max(at_us, left_open.from_us)
+            self._end(left_open, to_us=since)
+        self._begin(since, Cause.STOPPED if is_at_rest else Cause.DOWNTIME)
+
+    def _remember_late(self, before: Remembered) -> None:
+        ours = self.open and self.open[:2] + self.open[3:4]
+        self._left_open += [gap for gap in before.open_gaps if gap[:2] + gap[3:4] != ours]
+        if self.first_us is None:
+            return
+        if not self._left_open and not self._is_remembered and before.last.ts_us < self.first_us:
+            self.ledger.put(Gap(self.market, before.last.ts_us, self.first_us, Cause.DOWNTIME))
+            self.count += 1
+        self._close_left_open(self.first_us)
+
+    def _close_left_open(self, first_us: int) -> None:
+        for gap in self._left_open:
+            self.ledger.put(gap._replace(to_us=max(first_us, gap.from_us)))
+        self._left_open = []
+
+    def _begin(self, from_us: int, cause: Cause) -> None:
+        if self.ledger.has_ended:
+            return
+        self.open = Gap(self.market, from_us, None, cause)
+        self.ledger.put(self.open)
+        self.count += cause not in AT_REST
+
+    def _end(self, gap: Gap, *, to_us: int) -> None:
+        self.ledger.put(gap._replace(to_us=to_us))
+        self.open = None
+
+    def _end_by_tick(self, gap: Gap, ts_us: int) -> None:
+        self._end(gap, to_us=max(ts_us, gap.from_us))
+        if gap.cause in AT_REST:
+            # It was under way when the market was stopped; the rest goes on after it.
+            self._begin(max(ts_us, gap.from_us), Cause(gap.cause))

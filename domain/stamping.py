@@ -6,6 +6,8 @@ from domain.market import PriceUpdate, Tick
 
 CLOCK_STEP_US = 2_000_000  # a wall clock that steps back further is believed (DESIGN §2)
 REMEMBERED_TIMES = 64  # how many recent ts_us a market remembers to number equal ones
+# A venue that only sends old numbers has begun to count anew (or its last number was absurd).
+MAX_DUPLICATES_IN_A_ROW = 1_000
 
 
 @attrs.define(kw_only=True)
@@ -15,7 +17,7 @@ class Stamper:
     Gives each tick a unique `(ts_us, seq)`: `seq` is the venue's number, else 0, 1, 2 … among
     equal `ts_us`. A price without a time gets its receipt's, never earlier than the market's last
     one, unless the wall clock went back by more than 2 s: then the new clock is used and
-    `clock_steps` counts it.
+    `clock_steps` counts it. What it sends after a thousand old numbers in a row is believed again.
     """
 
     market: str
@@ -24,15 +26,23 @@ class Stamper:
     last_ts_us: int = -1
     last_seq: int = -1
     _numbers: dict[int, int] = attrs.field(factory=dict)
+    _in_a_row: int = 0
+
+    def remember(self, last: Tick) -> None:
+        """Go on after the last tick of an earlier run; no effect after the first of this one."""
+        if self.last_ts_us < 0:
+            self.last_ts_us, self.last_seq = last.ts_us, last.seq
+            self._numbers = {last.ts_us: last.seq}
 
     def stamp(self, update: PriceUpdate, *, received_us: int) -> Tick | None:
         """Return the tick, or None for a price that the venue sends a second time."""
         _, ts_us, seq, price, bid, ask, volume = update
         if seq is not None:
-            if seq <= self.last_seq:
+            if seq <= self.last_seq and self._in_a_row < MAX_DUPLICATES_IN_A_ROW:
                 self.duplicates += 1
+                self._in_a_row += 1
                 return None
-            self.last_seq = seq
+            self.last_seq, self._in_a_row = seq, 0
         if ts_us is None:
             ts_us = self._receipt_time(received_us)
         if seq is None:

@@ -4,11 +4,11 @@ The numbers are the servers' own (MySQL and MariaDB error reference, SQLite resu
 seen in an experiment or named by the reference, 2026-11.
 """
 
-from domain.errors import StorageBusy, StorageRefused
+from domain.errors import RowRefused, StorageBusy, StorageRefused
 
-# Waiting mends these: too many connections, shutting down, lock wait, deadlock, read only,
-# cannot connect (socket, TCP), gone away, lost during a query.
-MYSQL_TRANSIENT = frozenset({1040, 1053, 1205, 1213, 1290, 2002, 2003, 2006, 2013})
+# Waiting mends these: disk full, too many connections, shutting down, table full, lock wait,
+# deadlock, read only, cannot connect (socket, TCP), gone away, lost during a query.
+MYSQL_TRANSIENT = frozenset({1021, 1040, 1053, 1114, 1205, 1213, 1290, 2002, 2003, 2006, 2013})
 # These need somebody: database, user or host refused, no such database, column, table, right;
 # a statement that does not parse.
 MYSQL_PERMANENT = frozenset({1044, 1045, 1049, 1054, 1064, 1130, 1142, 1146, 1698})
@@ -26,7 +26,9 @@ REASON_LENGTH = 300  # characters; a server's message may quote a whole statemen
 def mysql_fault(*, number: int | None, text: str) -> StorageBusy:
     """Return our error for a server's or PyMySQL's number; an unknown one is transient."""
     reason = _reason(number=number, text=text)
-    if number in MYSQL_PERMANENT or number in MYSQL_DATA:
+    if number in MYSQL_DATA:
+        return RowRefused(reason)
+    if number in MYSQL_PERMANENT:
         return StorageRefused(reason)
     return StorageBusy(reason)
 
@@ -35,7 +37,9 @@ def sqlite_fault(*, code: int | None, text: str) -> StorageBusy:
     """Return our error for a SQLite result code, extended or not; an unknown one is transient."""
     primary = None if code is None else code & 0xFF  # the extended part says only where
     reason = _reason(number=primary, text=text)
-    if primary in SQLITE_PERMANENT or primary in SQLITE_DATA:
+    if primary in SQLITE_DATA:
+        return RowRefused(reason)
+    if primary in SQLITE_PERMANENT:
         return StorageRefused(reason)
     return StorageBusy(reason)
 

@@ -56,7 +56,7 @@ class Pool:
         driver = self._driver.patient()
         connection = connect_steadily(driver, failures=NeverRaised, ping=0)
         try:
-            yield Session(connection=connection, dialect=driver.dialect, counts=driver.counts)
+            yield Session(connection=connection, driver=driver)
         finally:
             connection.close()
 
@@ -75,9 +75,7 @@ class Pool:
     def _borrowed(self) -> Session:
         if self._session is None:
             self._handle = self._pooled.dedicated_connection()
-            session = Session(
-                connection=self._handle, dialect=self._driver.dialect, counts=self._driver.counts
-            )
+            session = Session(connection=self._handle, driver=self._driver)
             self._prepare(session)
             self._session = session
         return self._session

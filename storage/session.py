@@ -62,11 +62,16 @@ class Driver(Protocol):
 
 
 class Session:
-    """Runs statements on one connection, for one thread at a time. SQL is written with `?` marks."""
+    """Runs statements on one connection, for one thread at a time. SQL is written with `?` marks.
 
-    def __init__(self, *, connection: Any, dialect: Dialect, counts: Counts) -> None:
-        self.dialect = dialect
-        self._counts = counts
+    `errors` are what its driver raises, and `translate` makes ours of them.
+    """
+
+    def __init__(self, *, connection: Any, driver: Driver) -> None:
+        self.dialect = driver.dialect
+        self.errors = driver.errors
+        self.translate = driver.translate
+        self._counts = driver.counts
         # Kept beside its cursor: a pooled handle that nobody holds takes its cursor along.
         self._connection = connection
         self._cursor = connection.cursor()

@@ -136,10 +136,10 @@ class Daemon:
             self._leave_at_once(why)
 
     def _leave_at_once(self, why: str) -> None:
-        at_risk = self.tree.writer.statistics().waiting + self.tree.ticks.used
+        at_risk = self.tree.writer.statistics().unaccepted
         emit(
             Event.STOP,
-            f"left at once on a second {why}; up to {at_risk} ticks were not stored and may be lost",
+            f"left at once on a second {why}; up to {at_risk} ticks were in no journal and may be lost",
             level=logging.ERROR,
             actor="tree",
             ticks=at_risk,
@@ -203,9 +203,13 @@ class Daemon:
         """Say how it ended; return the exit code, 1 where ticks were lost."""
         figures = self.tree.writer.statistics()
         # Ticks only: what is logged while the writer ends, such as these words, is in no database.
-        unstored = figures.waiting + self.tree.ticks.used
-        exit_code = self.tree.exit_code or (1 if unstored else 0)
-        fate = f"{unstored} ticks could not be stored and are lost" if unstored else "all of them stored"
+        exit_code = self.tree.exit_code or (1 if figures.unaccepted else 0)
+        if figures.unaccepted:
+            fate = f"{figures.unaccepted} ticks could not be kept and are lost"
+        elif figures.waiting:
+            fate = f"{figures.waiting} of them wait in the journal for the next start"
+        else:
+            fate = "all of them stored"
         emit(
             Event.STOP,
             f"stopped; {figures.accepted} ticks accepted, {fate}",

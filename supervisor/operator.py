@@ -9,8 +9,10 @@ import attrs
 import trio
 
 from actors.control import Peer
+from domain.clock import now_us
 from domain.errors import RejectedError
 from domain.events import Event, emit
+from domain.gaps import Cause
 from domain.messages import Unsubscribe
 from domain.states import Desired
 from supervisor import desired
@@ -79,12 +81,16 @@ class Operator:
         branch = self._tree.markets[market]
         if branch.connection.place.row.hold is not None:
             branch.connection.child.start()
+        branch.port.gaps.resume(at_us=now_us())
+        if not branch.connection.place.row.is_open:
+            branch.port.gaps.trouble(Cause.DISCONNECT)
         branch.child.start()
 
     def _stop(self, market: str) -> None:
         """Stop it now, also while it backs off, and unsubscribe it."""
         branch = self._tree.markets[market]
         branch.child.stop()
+        branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
         branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
 
     def _restart(self, market: str) -> None:
@@ -92,6 +98,7 @@ class Operator:
         branch = self._tree.markets[market]
         branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
         self._start(market)
+        branch.port.gaps.trouble(Cause.DISCONNECT)
         branch.child.restart()
 
     # --- the daemon ---------------------------------------------------------------------------

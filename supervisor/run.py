@@ -10,13 +10,11 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.mailbox import BatchMailbox, Mailbox
+from actors.mailbox import Inbox
 from actors.writer import Writer
 from domain.clock import now_us
 from domain.errors import ConfigError
 from domain.events import Event, emit
-from domain.market import Tick
-from domain.messages import ActorEvent
 from storage.target import Target, parse_target
 from supervisor import desired, lock, logs
 from supervisor.daemon import Daemon
@@ -137,15 +135,13 @@ def _plant(plan: Plan, reread: Callable[[], Settings] | None) -> Daemon:
         settings=plan.settings,
         state_dir=plan.state_dir,
         desired=remembered or desired.DesiredState(),
-        make_writer=partial(_make_writer, plan.settings, target),
+        make_writer=partial(_make_writer, plan, target),
         recorder=Recorder(Path(record)) if record else None,
     )
-    logs.record_events(tree.events)
+    logs.record_events(tree.inbox.events)
     _say_hello(plan)
     return Daemon(tree=tree, reread=reread, log=plan.log, has_memory=remembered is not None)
 
 
-def _make_writer(
-    settings: Settings, target: Target, ticks: BatchMailbox[list[Tick]], events: Mailbox[ActorEvent]
-) -> Writer:
-    return Writer(settings=settings.storage, target=target, ticks=ticks, events=events)
+def _make_writer(plan: Plan, target: Target, inbox: Inbox) -> Writer:
+    return Writer(folder=plan.state_dir, settings=plan.settings.storage, target=target, inbox=inbox)

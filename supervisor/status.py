@@ -77,7 +77,7 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
         "ticks": row.ticks,
         "duplicates": branch.port.stamper.duplicates,
         "restarts": row.restarts,
-        "gaps": None,  # the gap ledger is not kept yet
+        "gaps": branch.port.gaps.count,
         "next_try_s": _next_try_s(row),
     }
 
@@ -108,9 +108,9 @@ def _writer(tree: Tree) -> dict[str, Any]:
         "accepted": figures.accepted,
         "stored": figures.stored,
         "dropped": figures.dropped,
-        "journal_batches": None,  # there is no journal yet:
-        "journal_bytes": None,
-        "unjournaled": True,  # what is not stored is in RAM only
+        "journal_batches": figures.journal_batches,
+        "journal_bytes": figures.journal_bytes,
+        "unjournaled": figures.unjournaled,
         "db": figures.db,
         "db_reason": figures.db_reason or None,
         "statements": figures.statements,

@@ -15,13 +15,15 @@ import trio
 
 from actors.connection import Connection, ConnectionPlace, MarketPort
 from actors.control import Control, Handle
-from actors.mailbox import BatchMailbox, Link, Mailbox
+from actors.mailbox import BatchMailbox, Inbox, Link, Mailbox
 from actors.market import Market, MarketPlace
 from actors.writer import Writer
+from domain.clock import now_us
 from domain.database import Contact, Finished
 from domain.events import Event, emit
+from domain.gaps import Cause, GapLedger, GapRanges, GapTracker
 from domain.market import Tick
-from domain.messages import ActorEvent, Close, Request, Unsubscribe
+from domain.messages import Close, Request, Unsubscribe
 from domain.stamping import Stamper
 from domain.states import ChildRow, ConnectionRow, MarketRow
 from supervisor.board import Board
@@ -30,6 +32,7 @@ from supervisor.desired import DesiredState
 from supervisor.gate import Gate, read_connects
 from supervisor.market_specs import MarketSpec, market_specs
 from supervisor.policy import RestartPolicy
+from supervisor.recall import Recall
 from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, run_essential
 from venues import find_venue
@@ -52,16 +55,21 @@ class Tree:
         settings: Settings,
         state_dir: Path,
         desired: DesiredState,
-        make_writer: Callable[[BatchMailbox[list[Tick]], Mailbox[ActorEvent]], Writer],
+        make_writer: Callable[[Inbox], Writer],
         recorder: Recorder | None,
     ) -> None:
         self.settings = settings
         self.state_dir = state_dir
         self.desired = desired
         self.board = Board()
-        self.ticks = BatchMailbox[list[Tick]](name="writer/ticks", bound=TICKS_BOUND)
-        self.events = Mailbox[ActorEvent](name="writer/events", bound=EVENTS_BOUND)
-        self.writer = make_writer(self.ticks, self.events)
+        self._overflowed = GapRanges(Cause.OVERFLOW)
+        self.inbox = Inbox(
+            ticks=BatchMailbox(name="writer/ticks", bound=TICKS_BOUND, on_drop=self._overflow),
+            events=Mailbox(name="writer/events", bound=EVENTS_BOUND),
+            gaps=GapLedger(),
+        )
+        self.writer = make_writer(self.inbox)
+        self.recall = Recall(writer=self.writer, timeframe_s=min(settings.storage.timeframes_s, default=60))
         self.venues: dict[str, VenueBranch] = {}
         self.connections: dict[str, ConnectionBranch] = {}
         self.markets: dict[str, MarketBranch] = {}
@@ -70,6 +78,8 @@ class Tree:
         self._recorder = recorder
         self._stop = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._is_growing = False
+        self._to_start: list[Child] = []
 
     # --- the life of the tree -----------------------------------------------------------------
 
@@ -83,11 +93,16 @@ class Tree:
         """
         async with trio.open_nursery() as outer:  # the writer outlives all who write to it
             outer.start_soon(run_essential, "writer", self.writer.run, self.give_up, name="writer")
+            opened = await self.writer.opened()
             contact = await self.writer.first_contact(deadline_s=FIRST_CONTACT_S)
+            if opened is not None:
+                self.recall.take_journal(opened.found)
+                if contact is Contact.FRESH and not opened.found.is_empty:
+                    contact = Contact.EXISTING  # of the journal, at least
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._open_control(handle)
-                self._grow_all()
+                await self._grow_all()
                 task_status.started(contact)
                 await self._stop.wait()
                 await self._stop_feeds()
@@ -124,6 +139,7 @@ class Tree:
     async def _stop_feeds(self) -> None:
         """Unsubscribe and close every socket; then end what is left, within a deadline."""
         self.board.end()
+        self.inbox.gaps.end()
         for connection in self.connections.values():
             self._retire(connection)
         for market in self.markets.values():
@@ -137,11 +153,25 @@ class Tree:
 
     # --- growing and pruning ------------------------------------------------------------------
 
-    def _grow_all(self) -> None:
+    async def _grow_all(self) -> None:
+        """Add all venues and markets; start them when it is known where they ended last time."""
+        policy = RestartPolicy(settings=self.settings.supervision)
+        self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
+        self._is_growing = True
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)
         for spec in market_specs(self.settings):
             self.add_market(spec)
+        await self.recall.settle(deadline_s=FIRST_CONTACT_S)
+        self._is_growing = False
+        for child in self._to_start:
+            self._start(child)
+        self._to_start = []
+
+    def _overflow(self, ticks: list[Tick]) -> None:
+        """Write down which ticks the writer's mailbox had to let go."""
+        for gap in self._overflowed.add(ticks):
+            self.inbox.gaps.put(gap)
 
     def add_venue(self, name: str, settings: VenueSettings) -> None:
         """Open a venue's gate; its connections come with its markets."""
@@ -168,6 +198,7 @@ class Tree:
             desired=self.desired.of_market(spec.id, autostart=spec.autostart),
         )
         changed = partial(self.board.market_changed, row)
+        gaps = GapTracker(market=spec.id, ledger=self.inbox.gaps)
         mailbox = BatchMailbox[list[Tick]](name=f"market/{spec.id}", bound=MARKET_BOUND)
         place = MarketPlace(
             row=row,
@@ -176,6 +207,7 @@ class Tree:
             requests=connection.place.requests,
             wait_turn=partial(self.venues[spec.venue].gate.pass_subscribe, connection.place.row.name),
             changed=changed,
+            gaps=gaps,
             timeframes_s=self.settings.storage.timeframes_s,
             resubscribe_max_s=self.settings.supervision.backoff_max_s,
         )
@@ -187,18 +219,23 @@ class Tree:
             data_s=lambda began: data_s(began, row.last_tick_at),
             changed=changed,
         )
-        port = MarketPort(row=row, mailbox=mailbox, stamper=Stamper(market=spec.id), changed=changed)
+        port = MarketPort(
+            row=row, mailbox=mailbox, stamper=Stamper(market=spec.id), gaps=gaps, changed=changed
+        )
         connection.place.ports[spec.symbol] = port
         self.board.add_market(row)
         self.markets[spec.id] = MarketBranch(
             spec=spec, child=child, place=place, port=port, connection=connection
         )
+        self.recall.want(spec.id, port)
         self._start(child)
 
     def remove_market(self, market: str) -> None:
         """Stop a market for good; the last one on a connection closes it."""
         branch = self.markets.pop(market)
         branch.child.remove()
+        self.recall.forget(market)
+        branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
         place = branch.connection.place
         del place.ports[branch.spec.symbol]
         self.board.remove(market)
@@ -239,7 +276,7 @@ class Tree:
                 name=f"connection/{name}", bound=4 * branch.venue.markets_per_connection
             ),
             ports={},
-            ticks=self.ticks,
+            ticks=self.inbox.ticks,
             wait_turn=branch.gate.pass_connect,
             changed=changed,
             recorder=self._recorder,
@@ -259,6 +296,9 @@ class Tree:
 
     def _start(self, child: Child) -> None:
         assert self._nursery is not None, "markets are added once the tree runs"
+        if self._is_growing:
+            self._to_start.append(child)
+            return
         self._nursery.start_soon(child.keep_alive, name=child.name)
 
     def _retire(self, connection: ConnectionBranch) -> None:
@@ -283,8 +323,8 @@ class Tree:
     def mailboxes(self) -> Mapping[str, Any]:
         """Return every mailbox by its name in status."""
         boxes: list[Any] = [
-            self.ticks,
-            self.events,
+            self.inbox.ticks,
+            self.inbox.events,
             *(branch.port.mailbox for branch in self.markets.values()),
         ]
         return {box.name: box for box in boxes}

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import attrs
 import pymysql
 
 from domain.market import Tick
-from storage.batches import BatchStore
+from storage.batches import insert_events, insert_ticks, with_new_markets
 from storage.drivers import make_driver
 from storage.migrations import Migrated, bring_up_to_date
+from storage.payloads import EventRow
 from storage.pool import Pool
 from storage.session import Session
 from storage.settings import StorageSettings
@@ -258,6 +259,32 @@ def some_ticks(*, markets: int, each: int, first_us: int = 1_700_000_000_000_000
         ts_us = first_us + n // markets * 1_000
         ticks.append(Tick(f"M{n % markets}@sim", ts_us, n % 5, price, *spread, volume, ts_us + n, "live"))
     return ticks
+
+
+@attrs.frozen(kw_only=True)
+class Batch:
+    """What goes into one transaction."""
+
+    ticks: Sequence[Tick] = ()
+    events: Sequence[EventRow] = ()
+
+
+class BatchStore:
+    """Stores rows without a journal's position, for what does not need a whole writer."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+
+    def forget(self) -> None:
+        self.ids = {}
+
+    def store(self, session: Session, batch: Batch) -> None:
+        session.begin()
+        ids = with_new_markets(session, ids=self.ids, markets={tick[0] for tick in batch.ticks})
+        insert_ticks(session, ticks=batch.ticks, ids=ids)
+        insert_events(session, events=batch.events)
+        session.commit()
+        self.ids = ids
 
 
 class OpenStore:

@@ -12,6 +12,7 @@ from loopback import HOST, websocket_server
 from actors.connection import Connection, ConnectionPlace, MarketPort
 from actors.mailbox import BatchMailbox, Link, Mailbox
 from actors.market import Market, MarketPlace
+from domain.gaps import GapLedger, GapTracker
 from domain.market import Tick
 from domain.messages import Request
 from domain.stamping import Stamper
@@ -33,6 +34,7 @@ class Feed:
 
     connection: ConnectionPlace
     changes: list[str]
+    gaps: GapLedger
 
     @property
     def row(self) -> ConnectionRow:
@@ -62,6 +64,7 @@ class Feed:
             requests=self.connection.requests,
             wait_turn=no_gate,
             changed=port.changed,
+            gaps=port.gaps,
             timeframes_s=[60],
             resubscribe_max_s=resubscribe_max_s,
         )
@@ -83,6 +86,7 @@ def make_feed(
 ) -> Feed:
     row = ConnectionRow(name="binance/1", venue="binance")
     changes: list[str] = []
+    gaps = GapLedger()
     ports = {}
     for symbol in symbols:
         market = f"{symbol}@binance"
@@ -92,6 +96,7 @@ def make_feed(
             ),
             mailbox=BatchMailbox[list[Tick]](name=f"market/{market}", bound=market_bound),
             stamper=Stamper(market=market),
+            gaps=GapTracker(market=market, ledger=gaps),
             changed=lambda market=market: changes.append(market),  # type: ignore[misc]
         )
     place = ConnectionPlace(
@@ -106,7 +111,7 @@ def make_feed(
         changed=lambda: changes.append("binance/1"),
         recorder=recorder,
     )
-    return Feed(connection=place, changes=changes)
+    return Feed(connection=place, changes=changes, gaps=gaps)
 
 
 def drain(box: BatchMailbox[list[Tick]]) -> list[Tick]:

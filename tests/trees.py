@@ -10,12 +10,10 @@ import attrs
 import trio
 
 from actors.control import Handle, Peer
-from actors.mailbox import BatchMailbox, Mailbox
+from actors.mailbox import Inbox
 from actors.writer import Writer
 from domain.clock import now_us
 from domain.database import Contact
-from domain.market import Tick
-from domain.messages import ActorEvent
 from storage.settings import StorageSettings
 from storage.target import SqliteTarget
 from supervisor import status
@@ -56,9 +54,9 @@ def make_tree(settings: Settings, state_dir: Path, desired: DesiredState) -> Tre
     """Return a tree on a SQLite file in the state directory, which is made."""
     state_dir.mkdir(exist_ok=True)
 
-    def make_writer(ticks: BatchMailbox[list[Tick]], events: Mailbox[ActorEvent]) -> Writer:
+    def make_writer(inbox: Inbox) -> Writer:
         target = SqliteTarget(path=state_dir / "marketd.db")
-        return Writer(settings=settings.storage, target=target, ticks=ticks, events=events)
+        return Writer(folder=state_dir, settings=settings.storage, target=target, inbox=inbox)
 
     return Tree(
         settings=settings, state_dir=state_dir, desired=desired, make_writer=make_writer, recorder=None

@@ -44,7 +44,7 @@ def _check_missing_file(path: Path, *, state: Path) -> Finding:
 def _check_answers(target: Target, *, driver: Driver) -> Finding:
     try:
         with contextlib.closing(driver.connect()) as connection:
-            session = Session(connection=connection, dialect=driver.dialect, counts=driver.counts)
+            session = Session(connection=connection, driver=driver)
             version = schema_version(session)
             flush = _flush_policy(session)
     except driver.errors as exc:

@@ -2,15 +2,15 @@
 
 import argparse
 import os
+from pathlib import Path
 
 import trio
 
-from actors.mailbox import BatchMailbox, Mailbox
+from actors.mailbox import BatchMailbox, Inbox, Mailbox
 from actors.writer import Writer
 from domain.database import Contact
 from domain.errors import StorageBusy
-from domain.market import Tick
-from domain.messages import ActorEvent
+from domain.gaps import GapLedger
 from storage.settings import StorageSettings
 from storage.target import Target, parse_target
 from supervisor import lock, logs
@@ -31,18 +31,21 @@ def run(arguments: argparse.Namespace) -> int:
     with lock.held(directory):
         log = logs.open_log(level=settings.service.log_level)
         try:
-            trio.run(_migrate, settings.storage, target)
+            trio.run(_migrate, settings.storage, target, directory)
         finally:
             log.close()
     print(f"the schema of {target} is up to date")
     return 0
 
 
-async def _migrate(settings: StorageSettings, target: Target) -> None:
+async def _migrate(settings: StorageSettings, target: Target, directory: Path) -> None:
     """Let the writer make its first contact, which migrates; raise StorageBusy where it cannot."""
-    ticks = BatchMailbox[list[Tick]](name="writer/ticks", bound=1)
-    events = Mailbox[ActorEvent](name="writer/events", bound=1)
-    writer = Writer(settings=settings, target=target, ticks=ticks, events=events)
+    inbox = Inbox(
+        ticks=BatchMailbox(name="writer/ticks", bound=1),
+        events=Mailbox(name="writer/events", bound=1),
+        gaps=GapLedger(),
+    )
+    writer = Writer(folder=directory, settings=settings, target=target, inbox=inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.run, name="writer")
         contact = await writer.first_contact(deadline_s=LONGEST_S)

@@ -4,6 +4,7 @@ import math
 import pytest
 from databases import (
     AnyDatabase,
+    Batch,
     MariadbDatabase,
     OpenStore,
     SqliteDatabase,
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from domain.errors import StorageRefused
 from domain.market import MAX_INTEGER, Tick
 from domain.messages import ActorEvent
-from storage.batches import Batch, EventNumbers, EventRow, tick_rows_text
+from storage.batches import tick_rows_text
+from storage.payloads import EventNumbers, EventRow
 
 EVENTS = "SELECT id, ts_us, actor, event, detail FROM actor_event ORDER BY id"
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import attrs
 import pytest
-from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, open_store, some_ticks
+from databases import AnyDatabase, Batch, MariadbDatabase, SqliteDatabase, open_store, some_ticks
 
 from domain.errors import StorageBusy, StorageRefused
-from storage.batches import Batch
 from storage.session import Session
 
 HANG_GUARD_S = 30.0

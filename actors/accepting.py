@@ -1,0 +1,226 @@
+"""The writer's accepting half: what comes in goes into the journal, every `flush_after_ms`."""
+
+import contextlib
+import functools
+import logging
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from actors.mailbox import Inbox
+from domain.clock import now_us
+from domain.crash_points import crash_point
+from domain.events import Event, emit
+from domain.gaps import Cause, GapRanges
+from domain.market import Tick
+from storage.acceptor import Accepted, Acceptor
+from storage.journal import Opened
+from storage.payloads import EventNumbers, EventRow, Lane, Money, Rows
+from storage.settings import StorageSettings
+from storage.shelf import Shelf
+
+Result = TypeVar("Result")
+
+MOST_EVENTS = 2_000  # that wait for a journal or a database that takes them; 16 MB at the very worst
+MOST_DIRECT = 100  # lots of rows that wait to be stored without a journal
+FIGURES_EVERY_S = 1.0  # how old the journal's size in status may be
+MEGABYTE = 1024 * 1024
+
+
+class Accepting:
+    """Drains the mailboxes into the journal and keeps what is new in RAM for storing.
+
+    Owns: the journal, its one thread, the shelves, and what waits to be stored without a journal.
+    Never waits for the database.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        settings: StorageSettings,
+        inbox: Inbox,
+    ) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._acceptor = Acceptor(folder, max_bytes=settings.journal_max_mb * MEGABYTE)
+        self._thread = trio.CapacityLimiter(1)  # accepting has one thread, never abandoned
+        self._numbers = EventNumbers()
+        self._kept_events: list[EventRow] = []  # no journal and no database took them yet
+        self._lost = GapRanges(Cause.JOURNAL_FULL)
+        self._is_told = False  # that it is in trouble
+        self._figures_at = -float("inf")
+
+        self.shelves = {lane: Shelf(max_rows=2 * settings.flush_rows) for lane in Lane}
+        self.accepted_through = dict.fromkeys(Lane, 0)  # positions
+        self.direct: deque[tuple[Lane, Rows]] = deque()  # to be stored without a journal
+        self.direct_ticks = 0
+        self.under_way = 0  # ticks in the thread's hands
+        self.journal_ids: set[int] = set()  # of this run
+        self.accepted = self.dropped = 0  # ticks
+        self.batches = self.bytes = 0
+        self.opened: Opened | None = None
+        self.is_database_up = False  # told by the storing half
+        self.is_reopened = False  # the storing half is to open its reading end anew
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether the journal takes what comes in."""
+        return self._acceptor.journal.is_open and not self._is_told
+
+    # --- its life -----------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Look over the journal that the last run left, and open it."""
+        outcome = await self._in_thread(self._acceptor.open)
+        self.opened = outcome.opened
+        self.accepted_through = self._acceptor.journal.last_positions
+        self._take_note(outcome)
+        await self.look()
+
+    async def run(self, finishing: trio.Event, accepted: Callable[[], None]) -> None:
+        """Accept until `finishing`, and what is there then; call `accepted` each time something was."""
+        while not finishing.is_set():
+            with trio.move_on_after(self._settings.flush_after_ms / 1_000):
+                await finishing.wait()
+            if await self.accept():
+                accepted()
+            if trio.current_time() >= self._figures_at + FIGURES_EVERY_S:
+                await self.look()
+        await self.accept()  # also what came while the last append was under way
+
+    async def reopen(self) -> None:
+        """Look the journal over and put it right: somebody could not read it."""
+        await self._in_thread(self._acceptor.journal.close)
+        self._take_note(await self._in_thread(self._acceptor.open))
+
+    async def close(self) -> None:
+        """Close the journal."""
+        await self._in_thread(self._acceptor.journal.close)
+
+    # --- accept -------------------------------------------------------------------------------
+
+    async def accept(self) -> bool:
+        """Append what is in the mailboxes; return whether there was anything."""
+        ticks = self._drain_ticks()
+        money = Money(gaps=self._inbox.gaps.take(), events=self._drain_events())
+        if not ticks and not len(money):
+            return False
+        crash_point("accept.taken")
+        self.under_way = len(ticks)
+        outcome = await self._in_thread(functools.partial(self._acceptor.accept, money=money, ticks=ticks))
+        self.under_way = 0
+        self.accepted += len(ticks) - len(outcome.refused_ticks)
+        for batch in outcome.batches:
+            self.shelves[batch.lane].put([batch])
+            self.journal_ids.add(batch.journal_id)
+            self.accepted_through[batch.lane] = batch.position
+        self._take_note(outcome)
+        self._place_refused(outcome)
+        return True
+
+    def _drain_ticks(self) -> list[Tick]:
+        ticks: list[Tick] = []
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                ticks += self._inbox.ticks.get_nowait()
+        return ticks
+
+    def _drain_events(self) -> list[EventRow]:
+        events, self._kept_events = self._kept_events, []
+        with contextlib.suppress(trio.WouldBlock):
+            while len(events) < MOST_EVENTS:
+                events.append(self._numbers.row(self._inbox.events.get_nowait(), at_us=now_us()))
+        return events
+
+    def _place_refused(self, outcome: Accepted) -> None:
+        """Store without the journal what it did not take; where that cannot be either, ticks are lost."""
+        money, ticks = outcome.refused_money, outcome.refused_ticks
+        takes_more = self.is_database_up and len(self.direct) < MOST_DIRECT
+        if money is not None and takes_more:
+            self.direct.append((Lane.MONEY, money))
+        elif money is not None:
+            for gap in money.gaps:
+                self._inbox.gaps.put_back(gap)
+            self._kept_events = money.events
+        if not ticks:
+            return
+        if takes_more and self.direct_ticks + len(ticks) <= 2 * self._settings.flush_rows:
+            self.direct.append((Lane.TICKS, ticks))
+            self.direct_ticks += len(ticks)
+            self.accepted += len(ticks)
+            return
+        self.dropped += len(ticks)
+        for gap in self._lost.add(ticks):
+            self._inbox.gaps.put(gap)
+
+    def drop_direct(self) -> None:
+        """Forget the oldest rows that were to be stored without a journal: they are."""
+        lane, rows = self.direct.popleft()
+        if lane is Lane.TICKS:
+            self.direct_ticks -= len(rows)
+
+    # --- trim ---------------------------------------------------------------------------------
+
+    def set_stored(self, lane: Lane, position: int) -> None:
+        """Take note of how far a lane is in the database."""
+        self.shelves[lane].drop_through(position)
+        self._acceptor.journal.stored_through[lane] = position
+
+    async def trim(self, through: dict[Lane, int]) -> None:
+        """Delete what the database has for good, in slices, between appends."""
+        for lane, position in through.items():
+            slice_ = functools.partial(self._acceptor.trim_slice, lane, through=position)
+            while await self._in_thread(slice_):
+                pass  # an append comes between any two
+        await self._in_thread(self._acceptor.tidy)
+
+    async def look(self) -> None:
+        """Bring the journal's size up to date."""
+        self.batches, self.bytes = await self._in_thread(self._acceptor.journal.figures)
+        self._figures_at = trio.current_time()
+
+    # --- what became of it --------------------------------------------------------------------
+
+    def _take_note(self, outcome: Accepted) -> None:
+        if outcome.opened is not None:
+            self._say_opened(outcome.opened)
+        self.dropped += outcome.shed
+        trouble = outcome.trouble or (f"{outcome.shed} of the oldest ticks had to go" if outcome.shed else "")
+        if trouble and not self._is_told:
+            emit(
+                Event.JOURNAL,
+                f"journal in trouble: {trouble}; "
+                + ("stored directly" if self.is_database_up else "ticks are lost and counted"),
+                level=logging.ERROR,
+                actor="writer",
+                state="full" if outcome.batches else "unjournaled",
+                reason=trouble,
+            )
+        elif self._is_told and not trouble and outcome.batches:
+            emit(Event.JOURNAL, "journal takes everything again", actor="writer", state="good")
+        if trouble or outcome.batches:
+            self._is_told = bool(trouble)
+
+    def _say_opened(self, opened: Opened) -> None:
+        self.is_reopened = True
+        found = opened.found
+        if opened.set_aside is None:
+            return
+        emit(
+            Event.JOURNAL,
+            f"the journal was damaged ({opened.reason}); it is kept as {opened.set_aside}; saved from it: "
+            f"{found.rows[Lane.TICKS]} ticks in {found.batches[Lane.TICKS]} batches, "
+            f"{found.batches[Lane.MONEY]} batches of money and events",
+            level=logging.ERROR,
+            actor="writer",
+            state="damaged",
+            reason=opened.reason,
+            file=str(opened.set_aside),
+        )
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await trio.to_thread.run_sync(work, limiter=self._thread)

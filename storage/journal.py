@@ -1,0 +1,325 @@
+"""The journal: what is in it is accepted, and survives all but its own disk. Blocking; one thread at a time.
+
+journal.db in the state directory, in SQLite; see `storage/journal_file.py`. The storing thread reads
+it by `JournalReader`, a connection of its own.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from domain.crash_points import crash_point
+from domain.errors import JournalBroken, JournalFull
+from domain.gaps import Cause, Gap, GapRanges
+from domain.market import Tick
+from storage.disk import Room, room
+from storage.journal_file import (
+    BATCHES,
+    LAST,
+    NAME,
+    Damaged,
+    as_batch,
+    connect,
+    insert,
+    translate,
+    value,
+)
+from storage.payloads import JournalBatch, Lane, Money, Rows
+from storage.salvage import Survey, finish_interrupted, put_right, survey
+
+RESERVE_NAME = "journal.reserve"
+RESERVE_BYTES = 1024 * 1024  # given up for the money lane on a full disk, where even a DELETE fails
+ROWS_A_BATCH = 4_000  # ticks: 280 KB
+SLICE = 100  # batches deleted in one commit: accepting waits for no longer one
+SHED_AT_ONCE = 10  # batches looked at while room is made
+SMALL_BYTES = 4 * 1024 * 1024  # a file of this size is not worth making smaller
+BYTES_A_BATCH = 200  # beside the payload, on the safe side
+BYTES_A_TICK = 80
+
+
+DELETE = "DELETE FROM {lane}_batch WHERE position <= ?"
+FIRST = "SELECT MIN(position) FROM {lane}_batch"
+COUNT = "SELECT COUNT(*) FROM {lane}_batch"
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """What a start found: the last run's journal, looked over, and what became of a damaged one."""
+
+    found: Survey
+    set_aside: Path | None
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Appended:
+    """What became of one append: the batches, the ticks that found no room, and the ticks that had to go."""
+
+    batches: list[JournalBatch]
+    refused: list[Tick]
+    shed: int
+
+
+class Journal:
+    """The writing end. Errors are `JournalFull` and `JournalBroken`; after one nothing was appended.
+
+    A retried append must be given the same rows as before: it repeats the numbers.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int, room_of: Callable[[Path], Room] = room) -> None:
+        self.path = folder / NAME
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._room_of = room_of
+        self._connection: sqlite3.Connection | None = None
+        self._journal_id = _fresh_id()
+        self._has_read_positions = False
+        self._next_number = dict.fromkeys(Lane, 1)
+        self._next_position = dict.fromkeys(Lane, 1)
+        self._shed = GapRanges(Cause.JOURNAL_FULL)
+        self.stored_through = dict.fromkeys(Lane, 0)  # positions; set by whoever stores
+
+    # --- its life -----------------------------------------------------------------------------
+
+    def open(self) -> Opened:
+        """Look over what the last run left, put it right where it is damaged, and open it."""
+        with self._translated():
+            return self._open()
+
+    def _open(self) -> Opened:
+        finish_interrupted(self.path)
+        found, aside, reason = Survey(), None, ""
+        if self.path.exists():
+            found = survey(self.path)
+            reason = found.summary()
+        if not found.is_sound:
+            found, aside = put_right(self.path)
+        self._connection = connect(self.path)
+        if not self._has_read_positions:  # later on we know better than a file that was put right
+            for lane in Lane:
+                self._next_position[lane] = value(self._connection, LAST.format(lane=lane)) + 1
+            self._has_read_positions = True
+        self._keep_reserve()
+        return Opened(found=found, set_aside=aside, reason=reason)
+
+    def begin_anew(self, entries: Sequence[tuple[Lane, Rows]]) -> None:
+        """Give up appending these entries: their failed append may have been applied all the same.
+
+        So their numbers and positions are not used for anything else.
+        """
+        self._journal_id = _fresh_id()
+        self._next_number = dict.fromkeys(Lane, 1)
+        for lane, _ in entries:
+            self._next_position[lane] += 1
+        self._next_position[Lane.MONEY] += 1  # of the gaps, if some ticks had to go
+
+    def close(self) -> None:
+        """Close it; closing it again is allowed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    @property
+    def last_positions(self) -> dict[Lane, int]:
+        """The position of the last batch of each lane, 0 where there never was one."""
+        return {lane: position - 1 for lane, position in self._next_position.items()}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be appended to."""
+        return self._connection is not None
+
+    # --- accept -------------------------------------------------------------------------------
+
+    def append(self, entries: Sequence[tuple[Lane, Rows]]) -> Appended:
+        """Append each entry as a batch, all in one commit; money in any case, ticks as there is room."""
+        try:
+            return self._append(entries)
+        except JournalFull:
+            self._release_reserve()
+        with contextlib.suppress(JournalFull):
+            return self._append(entries)
+        money = [(lane, rows) for lane, rows in entries if lane is Lane.MONEY]
+        appended = self._append(money)
+        refused = [tick for lane, rows in entries if lane is Lane.TICKS for tick in _ticks(rows)]
+        return attrs.evolve(appended, refused=refused)
+
+    def _append(self, entries: Sequence[tuple[Lane, Rows]]) -> Appended:
+        connection = self._opened()
+        numbers, positions = dict(self._next_number), dict(self._next_position)
+        refused: list[Tick] = []
+        batches: list[JournalBatch] = []
+        with self._transaction(connection):
+            gaps, shed = self._make_room(connection, entries)
+            if gaps:
+                entries = [(Lane.MONEY, Money(gaps=gaps)), *entries]
+            for lane, rows in entries:
+                if lane is Lane.TICKS and not self._has_room(connection, len(rows)):
+                    refused += _ticks(rows)
+                    continue
+                batch = JournalBatch(
+                    lane=lane,
+                    journal_id=self._journal_id,
+                    number=numbers[lane],
+                    position=positions[lane],
+                    rows=rows,
+                )
+                insert(connection, batch)
+                batches.append(batch)
+                numbers[lane] += 1
+                positions[lane] += 1
+            crash_point("accept.appended")
+        self._next_number, self._next_position = numbers, positions
+        crash_point("accept.committed")
+        return Appended(batches=batches, refused=refused, shed=shed)
+
+    # --- full ---------------------------------------------------------------------------------
+
+    def _has_room(self, connection: sqlite3.Connection, rows: int) -> bool:
+        return self._missing_bytes(connection, BYTES_A_BATCH + rows * BYTES_A_TICK) <= 0
+
+    def _missing_bytes(self, connection: sqlite3.Connection, need: int) -> int:
+        """Return how many bytes of its pages must come free before so many more go in; ≤ 0 for none."""
+        page_bytes = value(connection, "PRAGMA page_size")
+        size = value(connection, "PRAGMA page_count") * page_bytes
+        growth = need - value(connection, "PRAGMA freelist_count") * page_bytes
+        if growth <= 0:
+            return 0
+        # What is in its log is still to be written into the file itself.
+        unwritten = max(0, size - self.path.stat().st_size)
+        spare = self._room_of(self._folder).spare - unwritten
+        return growth - max(0, min(self._max_bytes - size, spare))
+
+    def _make_room(
+        self, connection: sqlite3.Connection, entries: Sequence[tuple[Lane, Rows]]
+    ) -> tuple[list[Gap], int]:
+        """Let the oldest ticks go until the entries fit; return the gaps and the number of ticks lost.
+
+        What is in the database already is no loss.
+        """
+        need = sum(BYTES_A_BATCH + len(rows) * BYTES_A_TICK for lane, rows in entries if lane is Lane.TICKS)
+        gaps: dict[str, Gap] = {}
+        shed = 0
+        while need and self._missing_bytes(connection, need) > 0:
+            batches = self._delete_oldest(connection)
+            if batches is None:
+                break
+            for ticks in (_ticks(batch.rows) for batch in batches):
+                shed += len(ticks)
+                gaps |= {gap.market: gap for gap in self._shed.add(ticks)}
+        return list(gaps.values()), shed
+
+    def _delete_oldest(self, connection: sqlite3.Connection) -> list[JournalBatch] | None:
+        """Delete some of the oldest batches of ticks, never the last one; return those not stored yet.
+
+        None where there is nothing that may go.
+        """
+        sql = BATCHES.format(lane=Lane.TICKS) + "WHERE position < ? ORDER BY position LIMIT ?"
+        rows = connection.execute(sql, (self._next_position[Lane.TICKS] - 1, SHED_AT_ONCE)).fetchall()
+        if not rows:
+            return None
+        connection.execute(DELETE.format(lane=Lane.TICKS), (rows[-1][0],)).close()
+        crash_point("drop.deleted")
+        unstored = [row for row in rows if row[0] > self.stored_through[Lane.TICKS]]
+        try:
+            return [as_batch(Lane.TICKS, row) for row in unstored]
+        except Damaged as exc:
+            raise JournalBroken(f"{self.path}: {exc}") from exc
+
+    def _keep_reserve(self) -> None:
+        """Make the reserve file where it is missing and there is room for it."""
+        path = self._folder / RESERVE_NAME
+        with contextlib.suppress(OSError):
+            if path.exists() and path.stat().st_size == RESERVE_BYTES:
+                return
+            if self._room_of(self._folder).spare > 2 * RESERVE_BYTES:
+                path.write_bytes(bytes(RESERVE_BYTES))
+
+    def _release_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            (self._folder / RESERVE_NAME).unlink(missing_ok=True)
+
+    # --- trim ---------------------------------------------------------------------------------
+
+    def trim_slice(self, lane: Lane, *, through: int) -> bool:
+        """Delete some batches up to a position, never the last one; return whether there are more."""
+        connection = self._opened()
+        last = min(through, self._next_position[lane] - 2)
+        with self._transaction(connection):
+            first = value(connection, FIRST.format(lane=lane))  # 0 where it is empty
+            if not 0 < first <= last:
+                return False
+            until = min(last, first + SLICE - 1)
+            connection.execute(DELETE.format(lane=lane), (until,)).close()
+            crash_point("trim.deleted")
+            return until < last
+
+    def tidy(self) -> None:
+        """Give back the space of a backlog that is stored, and make the reserve anew."""
+        connection = self._opened()
+        with self._translated():
+            page_bytes = value(connection, "PRAGMA page_size")
+            pages = value(connection, "PRAGMA page_count")
+            used = pages - value(connection, "PRAGMA freelist_count")
+            if pages * page_bytes > SMALL_BYTES and used < pages // 8:
+                connection.execute("VACUUM").close()
+        self._keep_reserve()
+
+    # --- plumbing -----------------------------------------------------------------------------
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise JournalBroken(f"{self.path} is not open")
+        return self._connection
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise translate(exc, path=self.path) from exc
+        except OSError as exc:
+            raise JournalBroken(f"{self.path}: {exc.strerror or exc}") from exc
+
+    @contextlib.contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        with self._translated():
+            connection.execute("BEGIN IMMEDIATE").close()
+            with contextlib.ExitStack() as undo:
+                undo.callback(_roll_back, connection)
+                yield
+                connection.execute("COMMIT").close()
+                undo.pop_all()
+
+    # --- figures ------------------------------------------------------------------------------
+
+    def figures(self) -> tuple[int, int]:
+        """Return about how many batches it holds, and its bytes on the disk."""
+        batches = size = 0
+        with contextlib.suppress(JournalBroken, JournalFull), self._translated():
+            for lane, last in self.last_positions.items():
+                first = value(self._opened(), FIRST.format(lane=lane))
+                batches += last - first + 1 if first else 0
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                size += self.path.with_name(self.path.name + suffix).stat().st_size
+        return batches, size
+
+
+def _fresh_id() -> int:
+    return int.from_bytes(os.urandom(8), "big") >> 1  # 63 bits, as a BIGINT has
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):  # SQLite has done so by itself, after some errors
+        connection.execute("ROLLBACK").close()
+
+
+def _ticks(rows: Rows) -> list[Tick]:
+    assert not isinstance(rows, Money)
+    return list(rows)

@@ -1,0 +1,102 @@
+"""What was before this run: each market's last tick and open gaps, so that it goes on where it ended."""
+
+from collections.abc import Iterable
+from functools import partial
+
+import trio
+
+from actors.connection import MarketPort
+from actors.writer import Writer
+from domain.clock import now_us
+from domain.errors import StorageBusy
+from domain.gaps import Gap, Remembered
+from domain.states import Desired
+from storage.recall import Found, recall
+from storage.salvage import Survey
+
+AGAIN_S = 5.0  # a database that does not answer is asked again
+LATER_THAN_ANY_US = 2**62
+
+
+class Recall:
+    """Asks the journal and the database about markets, and tells their trackers and stampers.
+
+    At a start the tree waits a moment for it. Where the database is away then, markets begin with
+    what the journal knows, and the rest comes when the database does.
+    """
+
+    def __init__(self, *, writer: Writer, timeframe_s: int) -> None:
+        self._writer = writer
+        self._timeframe_s = timeframe_s
+        self._journal = Survey()
+        self._wanted: dict[str, MarketPort] = {}
+        self._changed = trio.Event()
+
+    def take_journal(self, found: Survey) -> None:
+        """Take what the journal held at the start: some of it may not be in the database yet."""
+        self._journal = found
+
+    def want(self, market: str, port: MarketPort) -> None:
+        """Ask about a market that was added."""
+        self._wanted[market] = port
+        self._notify()
+
+    def forget(self, market: str) -> None:
+        """Ask no more about a market that was removed."""
+        self._wanted.pop(market, None)
+
+    async def settle(self, *, deadline_s: float) -> None:
+        """Wait until all that is wanted is known; at the deadline begin with what the journal knows."""
+        with trio.move_on_after(deadline_s):
+            while self._wanted:
+                await self._changed.wait()
+        for market, port in self._wanted.items():
+            _tell(port, self._known(market, Found(last=None, open_gaps=())))
+
+    async def run(self) -> None:
+        """Ask the database whenever something is wanted, again and again until it answers."""
+        while True:
+            while not self._wanted:
+                await self._changed.wait()
+            asked = dict(self._wanted)
+            before_us = {
+                market: LATER_THAN_ANY_US if port.gaps.first_us is None else port.gaps.first_us
+                for market, port in asked.items()
+            }
+            try:
+                found = await self._writer.read(
+                    partial(recall, before_us=before_us, timeframe_s=self._timeframe_s)
+                )
+            except StorageBusy:
+                await trio.sleep(AGAIN_S)
+                continue
+            for market, port in asked.items():
+                if self._wanted.get(market) is port:
+                    del self._wanted[market]
+                    _tell(port, self._known(market, found.get(market, Found(last=None, open_gaps=()))))
+            self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _known(self, market: str, found: Found) -> Remembered | None:
+        """Put together what the journal and the database know of a market; None without a tick."""
+        ticks = [each for each in (self._journal.last_ticks.get(market), found.last) if each is not None]
+        if not ticks:
+            return None
+        rows = {(gap.from_us, gap.cause): gap for gap in found.open_gaps}
+        rows |= {(gap.from_us, gap.cause): gap for gap in _of(market, self._journal.gaps.values())}
+        still_open = [gap for gap in rows.values() if gap.to_us is None]
+        return Remembered(last=max(ticks, key=lambda tick: tick[1:3]), open_gaps=still_open)
+
+
+def _of(market: str, gaps: Iterable[Gap]) -> list[Gap]:
+    return [gap for gap in gaps if gap.market == market]
+
+
+def _tell(port: MarketPort, before: Remembered | None) -> None:
+    if before is not None:
+        port.stamper.remember(before.last)
+        is_at_rest = port.row.desired is Desired.STOPPED
+        port.gaps.remember(before, is_at_rest=is_at_rest, at_us=now_us())
