@@ -8,7 +8,7 @@ import attrs
 
 from domain.errors import JournalBroken, JournalFull
 from domain.market import Tick
-from storage.disk import Room, room
+from storage.room import Room, room
 from storage.journal import ROWS_A_BATCH, Appended, Journal, Opened
 from storage.payloads import JournalBatch, Lane, Money, Rows
 

@@ -16,7 +16,7 @@ from domain.crash_points import crash_point
 from domain.errors import JournalBroken, JournalFull
 from domain.gaps import Cause, Gap, GapRanges
 from domain.market import Tick
-from storage.disk import Room, room
+from storage.room import Room, room
 from storage.journal_file import (
     BATCHES,
     LAST,
