@@ -42,7 +42,8 @@ def bring_up_to_date(
 ) -> Migrated:
     """Apply what is missing, on a session of its own, and say what that was.
 
-    `tell` is called, in the calling thread, with a line for people before each step. Raises `SchemaNewer` where the database is ahead of us; nothing is written to it then.
+    `tell` is called, in the calling thread, with a line for people before each step. Raises
+    `SchemaNewer` where the database is ahead of us; nothing is written to it then.
     """
     migrations = load_migrations(session.dialect)
     newest = migrations[-1].version
