@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 
 import attrs
 
-from domain.errors import PermanentError, StorageBusy
+from domain.errors import PermanentError, SchemaNewer, StorageBusy
 from storage.backup_file import (
     MANIFEST,
     Manifest,
@@ -28,6 +28,10 @@ from storage.target import MysqlTarget, SqliteTarget, Target
 
 class Place(Protocol):
     """A database that a backup is to be brought into."""
+
+    @property
+    def target(self) -> Target:
+        """Which database it is."""
 
     @property
     def staging(self) -> Path:
@@ -71,14 +75,14 @@ def make_place(target: Target, *, state_dir: Path) -> Place:
         return MysqlPlace(target=target, state_dir=state_dir)
     from storage.restore_sqlite import SqlitePlace  # noqa: PLC0415  # as above, for symmetry
 
-    return SqlitePlace(path=target.path)
+    return SqlitePlace(target=target)
 
 
 @contextlib.contextmanager
 def staged(backup: BinaryIO, *, at: Path, name: str, tell: Callable[[str], None]) -> Iterator[Staged]:
     """Copy a backup to `at`, check everything, bring it to the newest schema; it is gone afterwards.
 
-    Raises `PermanentError` where it is no whole backup, `SchemaNewer` where another marketd made it.
+    Raises `PermanentError` where it is no whole backup, or one that only a newer marketd can read.
     What a restore that was killed has left at `at` is removed; the caller holds the lock.
     """
     remove(at)
@@ -87,7 +91,7 @@ def staged(backup: BinaryIO, *, at: Path, name: str, tell: Callable[[str], None]
             tell(f"checking {name}")
             try:
                 found = _checked(backup, at=at, name=name)
-            except (PermanentError, StorageBusy) as exc:
+            except (PermanentError, SchemaNewer, StorageBusy) as exc:
                 raise PermanentError(f"{name} cannot be restored: {exc}") from exc
             with found.session() as session:
                 unseal(session)

@@ -22,6 +22,7 @@ PAGES_A_TRANSACTION = 20
 SAY_EVERY_PAGES = 1_000
 RENAME_WAIT_S = 10  # for whoever reads the tables; the server's own patience is a day
 TABLES = tables_of(NEWEST)
+NO_MARKS = str.maketrans("", "", "-:.Z")
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +62,8 @@ class MysqlPlace:
 
     def switch(self, staged: Path, *, at_us: int) -> str | None:
         """Rename all tables, in one statement that the server does wholly or not at all."""
-        prefix = f"replaced_{as_text(at_us)[:19].replace('-', '').replace(':', '')}_"
+        # yyyymmddThhmmss and microseconds: two restores within a second are two sets of names
+        prefix = f"replaced_{as_text(at_us).translate(NO_MARKS)}_"
         aside = [f"{table} TO {prefix}{table}" for table in TABLES]
         loaded = [f"{LOADING}{table} TO {table}" for table in TABLES]
         with open_session(self._driver()) as session:

@@ -25,7 +25,12 @@ SQLITE_BROKEN = frozenset({11, 26})  # CORRUPT, NOTADB
 class SqlitePlace:
     """A database file."""
 
-    path: Path
+    target: SqliteTarget
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.target.path
 
     @property
     def staging(self) -> Path:
@@ -37,7 +42,7 @@ class SqlitePlace:
         if not self.path.exists():
             return None
         try:
-            with open_session(SqliteDriver(target=SqliteTarget(path=self.path))) as session:
+            with open_session(SqliteDriver(target=self.target)) as session:
                 version = min(schema_version(session), NEWEST)
                 table = first_with_rows(session, tables_of(version))
         except StorageRefused as exc:

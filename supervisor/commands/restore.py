@@ -17,13 +17,13 @@ import attrs
 
 from domain.clock import as_text, now_us
 from domain.errors import PermanentError
-from storage.target import Target, parse_target
+from storage.target import parse_target
 from supervisor import desired, lock
 from supervisor.commands.progress import disk_errors, rows_in_words, say
 from supervisor.settings import FILE_NAME, find_config, load, state_dir
 
 if TYPE_CHECKING:
-    from storage.restore import Staged
+    from storage.restore import Place, Staged
 
 ROOT = 0
 
@@ -40,12 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Restore and say what is where; refuses, naming the pid, while the daemon runs."""
     settings = load(find_config(arguments.config))
     directory = state_dir(arguments.state_dir, settings)
-    # Read before we become somebody who may not: the password, and the backup itself.
+    # Before we become somebody who may not read them: the password, the backup itself, our own code.
+    from storage.restore import make_place  # noqa: PLC0415  # sqlite3 is no part of the other commands
+
     target = parse_target(settings.storage, state_dir=directory, environment=os.environ)
+    place = make_place(target, state_dir=directory)
     with disk_errors(), arguments.file.open("rb") as backup:
         become_owner(directory)
         with lock.held(directory):
-            restore = Restore(target=target, state_dir=directory, may_replace=arguments.replace)
+            restore = Restore(place=place, state_dir=directory, may_replace=arguments.replace)
             lines = restore.run(backup, name=str(arguments.file))
     print("\n".join(lines))
     return 0
@@ -75,16 +78,16 @@ def become_owner(state_dir: Path) -> None:
 class Restore:
     """One restore into a database and the state directory, whose lock is held."""
 
-    target: Target
+    place: "Place"
     state_dir: Path
     may_replace: bool
     at_us: int = attrs.field(factory=now_us)
 
     def run(self, backup: BinaryIO, *, name: str) -> list[str]:
         """Do it; return what was done, in lines for people."""
-        from storage.restore import make_place, staged  # noqa: PLC0415  # sqlite3 only where it is used
+        from storage.restore import staged  # noqa: PLC0415  # as above
 
-        place = make_place(self.target, state_dir=self.state_dir)
+        place = self.place
         with staged(backup, at=place.staging, name=name, tell=say) as copy:
             occupied_by = place.occupied_by()
             if occupied_by is not None and not self.may_replace:
@@ -93,7 +96,7 @@ class Restore:
             with self._control_restored(copy, has_data=occupied_by is not None) as control_lines:
                 aside = place.switch(copy.path, at_us=self.at_us)
         rows, made = rows_in_words(copy.manifest.rows), as_text(copy.manifest.made_us)
-        lines = [f"restored into {self.target}: {rows}, as of {made}, from {copy.manifest.source}"]
+        lines = [f"restored into {place.target}: {rows}, as of {made}, from {copy.manifest.source}"]
         if aside is not None:
             lines.append(f"the data from before are in {aside}")
         return [*lines, *control_lines, *self._settings_beside(copy)]
