@@ -20,6 +20,7 @@ from storage.backup_file import (
 )
 from storage.migrations import bring_up_to_date, schema_version
 from storage.own_session import open_session
+from storage.restore_sqlite import SqlitePlace
 from storage.session import Session
 from storage.sqlite import SqliteDriver
 from storage.tables import check_version, count_rows, tables_of
@@ -41,12 +42,12 @@ class Place(Protocol):
         """Return what would have to be set aside, in words; None where no row is there."""
 
     def load(self, staged: Path, *, tell: Callable[[str], None]) -> None:
-        """Bring the copy beside the present data, which stays as it is. Can be repeated."""
+        """Bring the copy beside the present data, which stay as they are. Can be repeated."""
 
     def switch(self, staged: Path, *, at_us: int) -> str | None:
-        """Let the loaded data take the place of the present, in one step.
+        """Let the loaded data take the place of the present ones, in one step.
 
-        Returns where the present ones were set aside, in words; None where there were none.
+        Returns where those were set aside, in words; None where there were none.
         """
 
 
@@ -73,8 +74,6 @@ def make_place(target: Target, *, state_dir: Path) -> Place:
         from storage.restore_mysql import MysqlPlace  # noqa: PLC0415
 
         return MysqlPlace(target=target, state_dir=state_dir)
-    from storage.restore_sqlite import SqlitePlace  # noqa: PLC0415  # as above, for symmetry
-
     return SqlitePlace(target=target)
 
 

@@ -66,7 +66,7 @@ class MysqlPlace:
         prefix = f"replaced_{as_text(at_us).translate(NO_MARKS)}_"
         aside = [f"{table} TO {prefix}{table}" for table in TABLES]
         loaded = [f"{LOADING}{table} TO {table}" for table in TABLES]
-        with open_session(self._driver()) as session:
+        with self._undone_by_failure(), open_session(self._driver()) as session:
             session.execute(f"SET SESSION lock_wait_timeout = {RENAME_WAIT_S}")
             session.execute(f"RENAME TABLE {', '.join(aside + loaded)}")
             if first_with_rows(session, [prefix + table for table in TABLES if table != "schema_version"]):

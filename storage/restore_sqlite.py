@@ -64,9 +64,10 @@ class SqlitePlace:
         if was_there:
             self._fold_log()
             aside.hardlink_to(self.path)
-            for mine, other in zip(companions(self.path), companions(aside), strict=True):
-                with contextlib.suppress(FileNotFoundError):
-                    mine.rename(other)
+        # Also where only these are left of a database: SQLite would take them for the new one's.
+        for mine, other in zip(companions(self.path), companions(aside), strict=True):
+            with contextlib.suppress(FileNotFoundError):
+                mine.rename(other)
         staged.rename(self.path)
         sync_folder(self.path.parent)
         return str(aside) if was_there else None
@@ -76,16 +77,16 @@ class SqlitePlace:
 
         A file that is no database, or damaged, has its log set aside with it.
         """
-        connection = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
         try:
-            # Succeeds only where no other process has the file open.
-            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            with contextlib.closing(
+                sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+            ) as connection:
+                # Succeeds only where no other process reads or writes the file.
+                connection.execute("PRAGMA journal_mode = DELETE").fetchall()
         except sqlite3.Error as exc:
-            code = getattr(exc, "sqlite_errorcode", None)
-            if code is not None and code & 0xFF in SQLITE_BROKEN:
+            code = getattr(exc, "sqlite_errorcode", 0)
+            if code & 0xFF in SQLITE_BROKEN:
                 return
-            if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
+            if code & 0xFF == sqlite3.SQLITE_BUSY:
                 raise StorageBusy(f"{self.path} is open in another process; end that first") from exc
             raise sqlite_fault(code=code, text=f"{exc} ({self.path})") from exc
-        finally:
-            connection.close()

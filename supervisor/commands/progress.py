@@ -13,8 +13,8 @@ def say(line: str) -> None:
 
 
 def rows_in_words(rows: Mapping[str, int]) -> str:
-    """Return `tick 1,234, market 27` for the tables that have rows, the largest first."""
-    there = sorted((-count, table) for table, count in rows.items() if count)
+    """Return `tick 1,234, market 27` for the tables that have rows of ours, the largest first."""
+    there = sorted((-count, table) for table, count in rows.items() if count and table != "schema_version")
     return ", ".join(f"{table} {-count:,}" for count, table in there) or "no rows"
 
 

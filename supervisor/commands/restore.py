@@ -105,7 +105,8 @@ class Restore:
     def _control_restored(self, copy: "Staged", *, has_data: bool) -> Iterator[list[str]]:
         """Write control.json before the data change, so that they never run without its drain.
 
-        Where the block fails, the present one is put back.
+        Where the block fails, the markets are wanted as before, and drain stays on: an answer may
+        have been lost, and the data restored all the same.
         """
         from storage.backup_file import CONTROL  # noqa: PLC0415  # as in run
 
@@ -115,16 +116,18 @@ class Restore:
             current = desired.cautious(f"{path} was missing beside data when a backup was restored")
         restored = desired.decode_restored(copy.papers.get(CONTROL))
         merged = desired.merge_restored(current=current, restored=restored.state)
-        aside = path.with_name(f"{path.name}.replaced-{self.at_us}")
+        if path.exists():
+            path.with_name(f"{path.name}.replaced-{self.at_us}").hardlink_to(path)
         with contextlib.ExitStack() as undo:
-            if path.exists():
-                aside.hardlink_to(path)
-                undo.callback(aside.replace, path)
-            else:
-                undo.callback(path.unlink, missing_ok=True)
+            undo.callback(self._want_as_before, current or desired.DesiredState(), merged)
             desired.write(self.state_dir, merged)
             yield list(_control_in_words(merged, dropped=restored.dropped))
             undo.pop_all()
+
+    def _want_as_before(self, current: desired.DesiredState, merged: desired.DesiredState) -> None:
+        markets = attrs.evolve(merged, stopped=current.stopped, started=current.started)
+        desired.write(self.state_dir, markets)
+        say("the restore failed; drain is on: `marketd drain off` allows new trades again")
 
     def _settings_beside(self, copy: "Staged") -> Iterator[str]:
         """Write the backup's settings beside; which ones are used is the operator's business."""

@@ -245,6 +245,28 @@ def test_a_database_that_is_broken_is_set_aside_as_it_is(tmp_path: Path, backup:
     assert len(other.content()["tick"]) == 302
 
 
+def test_the_log_of_a_database_that_was_removed_does_not_get_into_the_restored_one(
+    tmp_path: Path, backup: Path
+) -> None:
+    other = make_home(tmp_path / "other", SqliteDatabase(target=SqliteTarget(path=tmp_path / "x")))
+    path = other.state_dir / "marketd.db"
+    script = f"""
+import os, sqlite3
+connection = sqlite3.connect({str(path)!r}, isolation_level=None)
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute("CREATE TABLE market (id)")
+os._exit(0)  # nobody brings the log into the file
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=WITHIN_S)
+    path.unlink()
+    log = (other.state_dir / "marketd.db-wal").read_bytes()
+    assert len(log) > 0
+    assert other.restore(backup) == 0
+    [aside] = other.state_dir.glob("marketd.db.replaced-*-wal")
+    assert aside.read_bytes() == log
+    assert other.content() == content_of_backup(backup)
+
+
 def test_a_file_that_another_process_has_open_is_not_replaced(tmp_path: Path, backup: Path) -> None:
     other = make_home(tmp_path / "other", SqliteDatabase(target=SqliteTarget(path=tmp_path / "x")))
     before = fill_otherwise(other)
@@ -257,7 +279,7 @@ def test_a_file_that_another_process_has_open_is_not_replaced(tmp_path: Path, ba
     finally:
         reader.close()
     assert other.content() == before
-    assert other.control() == DesiredState(started=["A@sim"])
+    assert other.control() == DesiredState(started=["A@sim"], drain=True)
 
 
 def test_tables_that_another_session_holds_are_not_replaced(
@@ -274,7 +296,8 @@ def test_tables_that_another_session_holds_are_not_replaced(
     finally:
         mariadb.query("ROLLBACK")
     assert other.content() == before
-    assert other.control() == DesiredState(started=["A@sim"])
+    assert other.control() == DesiredState(started=["A@sim"], drain=True)
+    assert not any(name.startswith("restoring_") for name in other.names())
     assert other.restore(backup, "--replace") == 0
 
 
