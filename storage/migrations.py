@@ -30,12 +30,20 @@ class Migrated:
     was_fresh: bool
 
 
+def quietly(_: str) -> None:
+    """Say nothing."""
+
+
 def bring_up_to_date(
-    session: Session, *, patient_session: Callable[[], AbstractContextManager[Session]]
+    session: Session,
+    *,
+    patient_session: Callable[[], AbstractContextManager[Session]],
+    tell: Callable[[str], None] = quietly,
 ) -> Migrated:
     """Apply what is missing, on a session of its own, and say what that was.
 
-    Raises `SchemaNewer` where the database is ahead of us; nothing is written to it then.
+    `tell` is called, in the calling thread, with a line for people before each step. Raises
+    `SchemaNewer` where the database is ahead of us; nothing is written to it then.
     """
     migrations = load_migrations(session.dialect)
     newest = migrations[-1].version
@@ -49,6 +57,7 @@ def bring_up_to_date(
     if missing:
         with patient_session() as own:
             for migration in missing:
+                tell(f"applying schema version {migration.version} of {newest}, this may take a while")
                 apply(own, migration)
     return Migrated(applied=tuple(each.version for each in missing), was_fresh=current == 0)
 

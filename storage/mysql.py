@@ -43,6 +43,8 @@ class MysqlDriver:
     read_timeout_s: float | None  # None, of the patient one: for ever, as PyMySQL has it
     counts: Counts = attrs.field(factory=Counts)
     lifelines: Lifelines = attrs.field(factory=Lifelines)
+    # SSCursor, the unbuffered one, for whoever reads more than fits into memory
+    cursor_class: type[pymysql.cursors.Cursor] = pymysql.cursors.Cursor
     dialect: Dialect = Dialect.MYSQL
     threadsafety: int = 1
     errors: tuple[type[Exception], ...] = (pymysql.err.MySQLError, OSError)
@@ -62,6 +64,7 @@ class MysqlDriver:
             database=target.database,
             charset="utf8mb4",
             autocommit=False,
+            cursorclass=self.cursor_class,
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=self.read_timeout_s,  # the handshake is under it too
             write_timeout=WRITE_TIMEOUT_S,

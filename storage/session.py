@@ -1,7 +1,7 @@
 """One connection, as the rest of `storage` speaks to it: statements out, rows back, all counted."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, Self
 
 import attrs
@@ -107,6 +107,15 @@ class Session:
         """Return all rows of a SELECT."""
         self.execute(sql, parameters)
         return list(self._cursor.fetchall())
+
+    def pages(self, sql: str, *, rows: int) -> Iterator[list[Row]]:
+        """Yield the rows of a SELECT in lists of at most `rows`; take the last before another statement.
+
+        PyMySQL holds all rows in memory unless its driver was made with an unbuffered cursor.
+        """
+        self.execute(sql)
+        while page := self._cursor.fetchmany(rows):
+            yield list(page)
 
     def _marked(self, sql: str) -> str:
         return sql.replace("?", "%s") if self.dialect is Dialect.MYSQL else sql

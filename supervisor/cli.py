@@ -17,6 +17,8 @@ COMMANDS = {
     "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
     "migrate": ("supervisor.commands.migrate", "bring the database's schema up to date"),
+    "backup": ("supervisor.commands.backup", "write the database and what belongs to it into one file"),
+    "restore": ("supervisor.commands.restore", "bring a backup back while the daemon does not run"),
     "simulate": ("supervisor.simulate.command", "serve a simulated venue"),
 }
 WITHOUT_STATE = ("simulate",)

@@ -78,6 +78,47 @@ def read(state_dir: Path) -> DesiredState | None:
         return cautious(f"{path} cannot be read ({exc}); set aside as {_set_aside(path)}")
 
 
+@attrs.frozen(kw_only=True)
+class RestoredState:
+    """What a backup's control.json says, and the keys in it that we do not take over."""
+
+    state: DesiredState
+    dropped: tuple[str, ...] = ()
+
+
+def decode_restored(content: bytes | None) -> RestoredState:
+    """Return what a backup's control.json says; never anything that this version does not know.
+
+    What arms real trading is among the unknown: it is not carried from one time to another. A file
+    that is missing or cannot be read restores to drain and kill switch on.
+    """
+    if content is None:
+        return RestoredState(state=cautious("the backup holds no control.json"))
+    try:
+        state = msgspec.json.decode(content, type=DesiredState)
+        keys = msgspec.json.decode(content, type=dict[str, msgspec.Raw]).keys()
+    except (ValueError, RecursionError) as exc:
+        return RestoredState(state=cautious(f"the backup's control.json cannot be read ({exc})"))
+    if state.version != VERSION:
+        reason = f"the backup's control.json has version {state.version}, written by another marketd"
+        return RestoredState(state=cautious(reason))
+    return RestoredState(state=state, dropped=tuple(sorted(keys - attrs.asdict(state).keys())))
+
+
+def merge_restored(*, current: DesiredState | None, restored: DesiredState) -> DesiredState:
+    """Return what is wanted after a restore: the markets as restored, and the stricter of all else.
+
+    It starts in drain; a kill switch stays on if either has it, the present one first.
+    """
+    present = None if current is None else current.kill_switch
+    return DesiredState(
+        stopped=list(restored.stopped),
+        started=list(restored.started),
+        drain=True,
+        kill_switch=present or restored.kill_switch,
+    )
+
+
 def _decode(content: bytes) -> DesiredState:
     """Return what a file says; raise ValueError where we would not know all that it says."""
     state = msgspec.json.decode(content, type=DesiredState)

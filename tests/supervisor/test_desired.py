@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.states import Desired
 from supervisor import desired
-from supervisor.desired import DesiredState, KillSwitch
+from supervisor.desired import DesiredState, KillSwitch, decode_restored, merge_restored
 
 STATE = DesiredState(
     stopped=["EURUSD@sim"],
@@ -165,3 +165,63 @@ def test_the_last_word_on_a_market_holds(wishes: list[tuple[list[str], Desired]]
     for market, wanted in last.items():
         assert state.of_market(market, autostart=wanted is Desired.STOPPED) is wanted
     assert sorted(state.stopped + state.started) == sorted(last)
+
+
+# --- restored -----------------------------------------------------------------------------------------
+
+OTHER_SWITCH = KillSwitch(who="uid 7", when_us=1, reason="another")
+
+
+@pytest.mark.parametrize(
+    "current", [None, DesiredState(), DesiredState(started=["A@sim"], stopped=["B@sim"])]
+)
+def test_what_is_restored_starts_in_drain_with_its_own_markets(current: DesiredState | None) -> None:
+    restored = DesiredState(stopped=["A@sim"], started=["B@sim"])
+    merged = merge_restored(current=current, restored=restored)
+    assert merged == DesiredState(stopped=["A@sim"], started=["B@sim"], drain=True)
+
+
+@pytest.mark.parametrize(
+    ("current", "restored", "wanted"),
+    [
+        (None, None, None),
+        (STATE.kill_switch, None, STATE.kill_switch),
+        (None, OTHER_SWITCH, OTHER_SWITCH),
+        (STATE.kill_switch, OTHER_SWITCH, STATE.kill_switch),
+    ],
+)
+def test_a_kill_switch_of_either_stays_on(
+    current: KillSwitch | None, restored: KillSwitch | None, wanted: KillSwitch | None
+) -> None:
+    merged = merge_restored(
+        current=DesiredState(kill_switch=current), restored=DesiredState(kill_switch=restored)
+    )
+    assert merged.kill_switch == wanted
+
+
+def test_merging_changes_neither_of_the_two() -> None:
+    restored = DesiredState(stopped=["A@sim"])
+    merge_restored(current=STATE, restored=restored).want(["A@sim"], Desired.RUNNING)
+    assert restored == DesiredState(stopped=["A@sim"])
+
+
+def test_unknown_keys_of_a_backup_are_dropped_and_named() -> None:
+    found = decode_restored(b'{"version": 1, "stopped": ["A@sim"], "real": {"until_us": 9}, "armed": true}')
+    assert found.state == DesiredState(stopped=["A@sim"])
+    assert found.dropped == ("armed", "real")
+
+
+def test_what_this_version_wrote_is_restored_whole(tmp_path: Path) -> None:
+    desired.write(tmp_path, STATE)
+    found = decode_restored((tmp_path / desired.FILE_NAME).read_bytes())
+    assert (found.state, found.dropped) == (STATE, ())
+
+
+UNREADABLE = [content for name, content in BAD.items() if name != "an unknown key"]
+
+
+@pytest.mark.parametrize("content", [None, *UNREADABLE])
+def test_a_backup_that_does_not_say_what_was_wanted_switches_all_trading_off(content: bytes | None) -> None:
+    found = decode_restored(content)
+    assert found.state.drain
+    assert found.state.kill_switch is not None

@@ -1,0 +1,148 @@
+"""`marketd restore FILE [--replace]`: brings a backup back while the daemon does not run.
+
+What is there already is set aside under another name, never deleted. Until the last step nothing of
+it is changed; killed at any point, the old data or the restored ones are there, wholly, and the
+command can be given again.
+"""
+
+import argparse
+import contextlib
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import attrs
+
+from domain.clock import as_text, now_us
+from domain.errors import PermanentError
+from storage.target import parse_target
+from supervisor import desired, lock
+from supervisor.commands.progress import disk_errors, rows_in_words, say
+from supervisor.settings import FILE_NAME, find_config, load, state_dir
+
+if TYPE_CHECKING:
+    from storage.restore import Place, Staged
+
+ROOT = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the words of `marketd restore`."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a file that `marketd backup` wrote")
+    parser.add_argument(
+        "--replace", action="store_true", help="set the present data aside under another name"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Restore and say what is where; refuses, naming the pid, while the daemon runs."""
+    settings = load(find_config(arguments.config))
+    directory = state_dir(arguments.state_dir, settings)
+    # Before we become somebody who may not read them: the password, the backup itself, our own code.
+    from storage.restore import make_place  # noqa: PLC0415  # sqlite3 is no part of the other commands
+
+    target = parse_target(settings.storage, state_dir=directory, environment=os.environ)
+    place = make_place(target, state_dir=directory)
+    with disk_errors(), arguments.file.open("rb") as backup:
+        become_owner(directory)
+        with lock.held(directory):
+            restore = Restore(place=place, state_dir=directory, may_replace=arguments.replace)
+            lines = restore.run(backup, name=str(arguments.file))
+    print("\n".join(lines))
+    return 0
+
+
+def become_owner(state_dir: Path) -> None:
+    """Go on as the state directory's owner, for good: what root writes there the daemon cannot use.
+
+    Raises `PermanentError` where we are neither of the two.
+    """
+    if not state_dir.exists():
+        return  # it will be ours
+    owner, group = state_dir.stat().st_uid, state_dir.stat().st_gid
+    if os.geteuid() == owner:
+        return
+    if os.geteuid() != ROOT:
+        raise PermanentError(f"only root or the owner of {state_dir} (uid {owner}) may restore")
+    try:
+        os.initgroups(pwd.getpwuid(owner).pw_name, group)
+    except KeyError:  # a user without a name
+        os.setgroups([group])
+    os.setgid(group)
+    os.setuid(owner)
+
+
+@attrs.frozen(kw_only=True)
+class Restore:
+    """One restore into a database and the state directory, whose lock is held."""
+
+    place: "Place"
+    state_dir: Path
+    may_replace: bool
+    at_us: int = attrs.field(factory=now_us)
+
+    def run(self, backup: BinaryIO, *, name: str) -> list[str]:
+        """Do it; return what was done, in lines for people."""
+        from storage.restore import staged  # noqa: PLC0415  # as above
+
+        place = self.place
+        with staged(backup, at=place.staging, name=name, tell=say) as copy:
+            occupied_by = place.occupied_by()
+            if occupied_by is not None and not self.may_replace:
+                raise PermanentError(f"{occupied_by}; --replace sets it aside and restores in its place")
+            place.load(copy.path, tell=say)
+            with self._control_restored(copy, has_data=occupied_by is not None) as control_lines:
+                aside = place.switch(copy.path, at_us=self.at_us)
+        rows, made = rows_in_words(copy.manifest.rows), as_text(copy.manifest.made_us)
+        lines = [f"restored into {place.target}: {rows}, as of {made}, from {copy.manifest.source}"]
+        if aside is not None:
+            lines.append(f"the data from before are in {aside}")
+        return [*lines, *control_lines, *self._settings_beside(copy)]
+
+    @contextlib.contextmanager
+    def _control_restored(self, copy: "Staged", *, has_data: bool) -> Iterator[list[str]]:
+        """Write control.json before the data change, so that they never run without its drain.
+
+        Where the block fails, the markets are wanted as before, and drain stays on: an answer may
+        have been lost, and the data restored all the same.
+        """
+        from storage.backup_file import CONTROL  # noqa: PLC0415  # as in run
+
+        path = self.state_dir / desired.FILE_NAME
+        current = desired.read(self.state_dir)
+        if current is None and has_data:
+            current = desired.cautious(f"{path} was missing beside data when a backup was restored")
+        restored = desired.decode_restored(copy.papers.get(CONTROL))
+        merged = desired.merge_restored(current=current, restored=restored.state)
+        if path.exists():
+            path.with_name(f"{path.name}.replaced-{self.at_us}").hardlink_to(path)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._want_as_before, current or desired.DesiredState(), merged)
+            desired.write(self.state_dir, merged)
+            yield list(_control_in_words(merged, dropped=restored.dropped))
+            undo.pop_all()
+
+    def _want_as_before(self, current: desired.DesiredState, merged: desired.DesiredState) -> None:
+        markets = attrs.evolve(merged, stopped=current.stopped, started=current.started)
+        desired.write(self.state_dir, markets)
+        say("the restore failed; drain is on: `marketd drain off` allows new trades again")
+
+    def _settings_beside(self, copy: "Staged") -> Iterator[str]:
+        """Write the backup's settings beside; which ones are used is the operator's business."""
+        from storage.backup_file import SETTINGS, new_file  # noqa: PLC0415  # as in run
+
+        if SETTINGS not in copy.papers:
+            return
+        with new_file(self.state_dir / f"{FILE_NAME}.restored-{self.at_us}") as path:
+            path.write_bytes(copy.papers[SETTINGS])
+        yield f"the settings of the backup are in {path}; those in use were not changed"
+
+
+def _control_in_words(state: desired.DesiredState, *, dropped: tuple[str, ...]) -> Iterator[str]:
+    yield "drain is on: `marketd drain off` allows new trades again"
+    if state.kill_switch is not None:
+        yield f"the kill switch is on: {state.kill_switch.reason}"
+    if dropped:
+        yield f"not restored from the backup's control.json: {', '.join(dropped)}"
