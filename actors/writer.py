@@ -335,7 +335,9 @@ class Writer:
     def _prepare(self, session: Session) -> None:
         """In the thread, with each new connection: behind it may stand another database."""
         self._store.forget()
-        self._migrated = bring_up_to_date(session, patient_session=self._pool.patient_session)
+        self._migrated = bring_up_to_date(
+            session, patient_session=self._pool.patient_session, tell=_tell_from_thread
+        )
 
     def _close_storing(self) -> None:
         self._pool.close()
@@ -398,6 +400,11 @@ class Writer:
                 actor="writer",
                 state="went back",
             )
+
+
+def _tell_from_thread(line: str) -> None:
+    """Say from the storing thread what it is about to do: the log's mailboxes are trio's."""
+    trio.from_thread.run_sync(functools.partial(emit, Event.MIGRATION, line, actor="writer"))
 
 
 def _greet(session: Session) -> None:

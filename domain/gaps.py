@@ -189,7 +189,10 @@ class GapTracker:
 
     def _adopt(self, left_open: Gap | None, *, is_at_rest: bool, at_us: int) -> None:
         since = self.last_us
-        if left_open is not None:
+        if left_open is not None and left_open.from_us < self.last_us:
+            # Its end was lost, with a database that was restored; ticks came after it.
+            self._end(left_open, to_us=self.last_us)
+        elif left_open is not None:
             if (left_open.cause in AT_REST) == is_at_rest:
                 self.open = left_open
                 self.count += not is_at_rest

@@ -8,9 +8,9 @@ import attrs
 
 from domain.errors import JournalBroken, JournalFull
 from domain.market import Tick
-from storage.room import Room, room
 from storage.journal import ROWS_A_BATCH, Appended, Journal, Opened
 from storage.payloads import JournalBatch, Lane, Money, Rows
+from storage.room import Room, room
 
 OPEN_EVERY_S = 10.0  # a journal that cannot be opened is tried again
 

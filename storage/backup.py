@@ -22,7 +22,7 @@ from storage.backup_file import (
 from storage.faults import sqlite_fault
 from storage.migrations import schema_version
 from storage.own_session import open_session
-from storage.session import Counts, Dialect, Session
+from storage.session import Dialect, Session
 from storage.sqlite import LOCK_TIMEOUT_S, SqliteDriver
 from storage.tables import check_version, count_rows, tables_of
 from storage.target import SqliteTarget, Target
@@ -81,7 +81,8 @@ def _copy_sqlite(path: Path, *, to: Path, tell: Callable[[str], None]) -> None:
                 f"file:{quote(str(path))}?mode=ro", uri=True, timeout=LOCK_TIMEOUT_S, isolation_level=None
             )
         ) as connection:
-            reading = Session(connection=connection, dialect=Dialect.SQLITE, counts=Counts())
+            driver = SqliteDriver(target=SqliteTarget(path=path))
+            reading = Session(connection=connection, driver=driver)
             check_version(schema_version(reading), what=str(path))
             reading.execute("VACUUM INTO ?", (str(to),))
     except sqlite3.Error as exc:
@@ -109,19 +110,26 @@ def record_hole(session: Session, *, first_after: Mapping[str, int]) -> int:
     """Record, as gaps of cause `downtime`, what lies between restored ticks and a newer journal.
 
     `first_after` has, by market, the time of its first tick that is still to be stored. Each gap
-    begins at the market's last stored tick; a market without any has none. Returns how many there
-    are; to be repeated adds nothing.
+    begins at the market's last stored tick, and one that was open then ends there; a market without
+    any tick has none. Returns how many there are; to be repeated adds nothing.
     """
     names = session.query("SELECT id, symbol, venue FROM market")
     ids = {market_id(symbol=symbol, venue=venue): id_ for id_, symbol, venue in names}
     last: dict[int, int] = dict(session.query("SELECT market_id, MAX(ts_us) FROM tick GROUP BY market_id"))
-    rows = [
-        (ids[market], last[ids[market]], to_us, Cause.DOWNTIME.value)
+    already = {id_ for (id_,) in session.query("SELECT market_id FROM gap WHERE to_us IS NULL")}
+    holes = [
+        (ids[market], last[ids[market]], to_us)
         for market, to_us in first_after.items()
         if ids.get(market) in last and last[ids[market]] < to_us
     ]
+    ends = [(to_us, id_) for id_, _, to_us in holes if id_ in already]
+    rows = [
+        (id_, from_us, to_us, Cause.DOWNTIME.value) for id_, from_us, to_us in holes if id_ not in already
+    ]
     session.begin()
+    for end in ends:
+        session.execute("UPDATE gap SET to_us = ? WHERE market_id = ? AND to_us IS NULL", end)
     if rows:
         session.execute_many(INSERT_GAP + REPEATABLE[session.dialect], rows)
     session.commit()
-    return len(rows)
+    return len(holes)

@@ -16,7 +16,6 @@ from domain.crash_points import crash_point
 from domain.errors import JournalBroken, JournalFull
 from domain.gaps import Cause, Gap, GapRanges
 from domain.market import Tick
-from storage.room import Room, room
 from storage.journal_file import (
     BATCHES,
     LAST,
@@ -29,6 +28,7 @@ from storage.journal_file import (
     value,
 )
 from storage.payloads import JournalBatch, Lane, Money, Rows
+from storage.room import Room, room
 from storage.salvage import Survey, finish_interrupted, put_right, survey
 
 RESERVE_NAME = "journal.reserve"

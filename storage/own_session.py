@@ -17,6 +17,6 @@ def open_session(driver: Driver) -> Iterator[Session]:
     """
     try:
         with contextlib.closing(connect_steadily(driver, failures=NeverRaised, ping=0)) as connection:
-            yield Session(connection=connection, dialect=driver.dialect, counts=driver.counts)
+            yield Session(connection=connection, driver=driver)
     except driver.errors as exc:
         raise driver.translate(exc) from exc

@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -99,6 +99,22 @@ def survey(path: Path) -> Survey:
     except sqlite3.Error as exc:
         found.complain(str(exc))
     return found
+
+
+def first_ticks_after(path: Path, *, numbers: Mapping[int, int]) -> dict[str, int]:
+    """Return, by market, the time of the first tick in the batches above a number, by journal id.
+
+    What is damaged is passed over; the next start sees to it. Without a journal there is none.
+    """
+    first: dict[str, int] = {}
+    if not path.exists():
+        return first
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect_readonly(path)) as connection:
+        for batch in _readable(connection, Lane.TICKS, Survey()):
+            if batch.number > numbers.get(batch.journal_id, 0) and not isinstance(batch.rows, Money):
+                for tick in batch.rows:
+                    first[tick.market] = min(tick.ts_us, first.get(tick.market, tick.ts_us))
+    return first
 
 
 def _survey(connection: sqlite3.Connection, found: Survey) -> None:

@@ -92,6 +92,7 @@ class Restore:
             occupied_by = place.occupied_by()
             if occupied_by is not None and not self.may_replace:
                 raise PermanentError(f"{occupied_by}; --replace sets it aside and restores in its place")
+            self._record_hole(copy)
             place.load(copy.path, tell=say)
             with self._control_restored(copy, has_data=occupied_by is not None) as control_lines:
                 aside = place.switch(copy.path, at_us=self.at_us)
@@ -100,6 +101,19 @@ class Restore:
         if aside is not None:
             lines.append(f"the data from before are in {aside}")
         return [*lines, *control_lines, *self._settings_beside(copy)]
+
+    def _record_hole(self, copy: "Staged") -> None:
+        """Write down, in the copy, what lies between it and the journal that stays where it is."""
+        from storage.backup import record_hole  # noqa: PLC0415  # as in run
+        from storage.journal_file import NAME as JOURNAL  # noqa: PLC0415
+        from storage.salvage import first_ticks_after  # noqa: PLC0415
+
+        with copy.session() as session:
+            positions = session.query("SELECT journal_id, batch FROM journal_position WHERE lane = 'ticks'")
+            first = first_ticks_after(self.state_dir / JOURNAL, numbers=dict(positions))
+            holes = record_hole(session, first_after=first)
+        if holes:
+            say(f"the journal goes on later than the backup: {holes} markets have a gap in between")
 
     @contextlib.contextmanager
     def _control_restored(self, copy: "Staged", *, has_data: bool) -> Iterator[list[str]]:
