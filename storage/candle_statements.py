@@ -84,7 +84,7 @@ WHERE ({where}) AND source = 'ticks' AND complete <> {complete}
 NEWEST = """
 SELECT MAX((
     SELECT open_us FROM candle
-    WHERE market_id = market.id AND timeframe_s = ? AND open_us <= ? AND source = 'ticks'
+    WHERE market_id = market.id AND timeframe_s = ? AND source = 'ticks'
     ORDER BY open_us DESC LIMIT 1
 )) FROM market
 """
@@ -106,10 +106,9 @@ class Run(NamedTuple):
     market_ids: Sequence[int]
 
 
-def newest_candle(session: Session, *, timeframe_s: int, before_us: int) -> int | None:
-    """Return where the newest candle from ticks that ended by `before_us` opens, over all markets."""
-    latest_us = before_us - timeframe_s * SECOND_US
-    [(open_us,)] = session.query(NEWEST, (timeframe_s, latest_us))
+def newest_candle(session: Session, *, timeframe_s: int) -> int | None:
+    """Return where the newest candle from ticks opens, over all markets."""
+    [(open_us,)] = session.query(NEWEST, (timeframe_s,))
     return None if open_us is None else int(open_us)
 
 

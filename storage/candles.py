@@ -74,7 +74,7 @@ class CandleKeeper:
         Candles that open before `kept_from_us`, where the kept ticks begin, stay as they are. It
         takes a bounded time and may leave work for the next one: ask `is_due()`.
         """
-        through_us = self._through_us(session, until_us=until_us)
+        through_us = self._through_us(session)
         cells = self._late_cells(ticks, through_us=through_us)
         for timeframe_s in self._spans_us if cells else ():
             runs = self._runs(
@@ -105,16 +105,14 @@ class CandleKeeper:
         """Take over what an `update()` returned, after its transaction was committed."""
         self._progress = progress
 
-    def _through_us(self, session: Session, *, until_us: int) -> dict[int, int]:
+    def _through_us(self, session: Session) -> dict[int, int]:
         if self._progress is not None:
             return dict(self._progress.through_us)
-        # All of the older ones are up to date, since late ticks never wait; candles of the future
-        # (a venue's clock was wrong) say nothing. Without any, from the oldest tick on.
+        # All of the older ones are up to date, since late ticks never wait; so nothing but the newest
+        # of all will do, also where it lies after what is due now: an older one would let ticks
+        # between the two wait, and the next run would not see it. Without any, from the oldest tick on.
         return {
-            timeframe_s: newest_candle(
-                session, timeframe_s=timeframe_s, before_us=self._end_us(timeframe_s, until_us=until_us)
-            )
-            or 0
+            timeframe_s: newest_candle(session, timeframe_s=timeframe_s) or 0
             for timeframe_s in self._spans_us
         }
 
