@@ -25,7 +25,9 @@ CREATE TABLE IF NOT EXISTS gap (
         'refused') NOT NULL,
     fill ENUM('none', 'partly', 'candles', 'full', 'not_available') NOT NULL,
     fill_note VARCHAR(255) NOT NULL,
-    UNIQUE KEY name (market_id, from_us, cause)
+    UNIQUE KEY name (market_id, from_us, cause),
+    -- The few that a candle may overlap are found without reading all that ever were.
+    KEY ended (to_us, market_id, from_us)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 -- Rows that the server refused for their data, as JSON, and why.
 CREATE TABLE IF NOT EXISTS dead_letter (

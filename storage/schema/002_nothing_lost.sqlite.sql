@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS gap (
     fill_note TEXT NOT NULL,
     UNIQUE (market_id, from_us, cause)
 );
+-- The few that a candle may overlap are found without reading all that ever were.
+CREATE INDEX IF NOT EXISTS gap_ended ON gap (market_id, to_us);
 -- Rows that were refused for their data, as JSON, and why.
 CREATE TABLE IF NOT EXISTS dead_letter (
     id INTEGER NOT NULL PRIMARY KEY,
