@@ -7,7 +7,6 @@ was left by a crash: it is read with `mode=ro`, by SQLite's own rules, and its l
 (https://www.sqlite.org/wal.html#read_only_databases, seen 2026-11.)
 """
 
-import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,8 @@ from storage.sqlite import LOCK_TIMEOUT_S
 from storage.target import SqliteTarget
 
 Result = TypeVar("Result")
+
+ATTEMPTS = 5  # who begins to write stays, so that the second one succeeds
 
 # READONLY, CANTOPEN: what SQLite says where it may not make or read the log's files.
 NOT_ALLOWED = frozenset({8, 14})
@@ -56,14 +57,18 @@ class SqliteReader:
 
     def run(self, work: Callable[[Session], Result]) -> Result:
         """Return what `work` makes of the session; it is run again where somebody wrote meanwhile."""
-        with contextlib.suppress(StorageBusy):
-            result = self._run_once(work)
-            if self._is_sound():
-                return result
-        if not self._is_sound():
+        for _ in range(ATTEMPTS):
+            try:
+                result = self._run_once(work)
+            except StorageBusy:
+                if self._is_sound():
+                    raise
+            else:
+                if self._is_sound():
+                    return result
             self.close()
-            self._open()  # there is a log now: with its writer's locks
-        return self._run_once(work)
+            self._open()  # as a rule there is a log now, and with it the writer's locks
+        raise StorageBusy(f"{self._path} was written to during each of {ATTEMPTS} attempts to read it")
 
     def close(self) -> None:
         """Close the file."""
