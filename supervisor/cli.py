@@ -16,6 +16,8 @@ COMMANDS = {
     "market": ("supervisor.commands.market", "start, stop or restart markets"),
     "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
+    "history": ("supervisor.commands.history", "print a market's candles or ticks"),
+    "gaps": ("supervisor.commands.gaps", "print the times in which ticks are missing, and why"),
     "migrate": ("supervisor.commands.migrate", "bring the database's schema up to date"),
     "simulate": ("supervisor.simulate.command", "serve a simulated venue"),
 }
