@@ -4,7 +4,7 @@ Even a connection with `mode=ro` makes the two files of the write-ahead log wher
 and leaves them. So a file at rest, which has no log, is read as one that does not change
 (`immutable`), and after each read it is looked at whether that held. A file with a log is in use, or
 was left by a crash: it is read with `mode=ro`, by SQLite's own rules, and its log stays as it is.
-(https://www.sqlite.org/wal.html#read_only_databases, seen 2026-11.)
+(Tried with SQLite 3.40.1, 2026-11.)
 """
 
 import sqlite3
