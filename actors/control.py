@@ -23,6 +23,8 @@ MAX_CLIENTS = 16
 IDLE_S = 60.0  # a client that asks nothing for this long is shown out
 ANSWER_S = 10.0  # a client that does not take its answer within this, too
 UNCREDENTIALED = -1
+# These change nothing and come often: a page of history is a request. They are not logged.
+READING = frozenset({"status", "history", "gaps"})
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +117,7 @@ class Control:
             request = msgspec.json.decode(line, type=_Request)
         except (ValueError, RecursionError) as exc:  # msgspec's own, and UnicodeDecodeError
             return {"id": None, "ok": False, "error": f"not a request: {exc}"}
-        if request.command != "status":
+        if request.command not in READING:
             emit(Event.CONTROL, f"{request.command} asked for by {peer}", actor="control", who=str(peer))
         try:
             result = await self._handle(request.command, request.arguments, peer)

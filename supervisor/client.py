@@ -1,5 +1,6 @@
 """Talks to the running daemon: finds it by its lock, asks over its control socket."""
 
+import contextlib
 import socket
 import struct
 import time
@@ -26,22 +27,60 @@ class NoAnswer(MarketdError):
 
 def ask(state_dir: Path, command: str, **arguments: Any) -> Any:
     """Return the daemon's answer. Raises NotRunning, NoAnswer, RejectedError with its reason."""
-    pid = lock.holder(state_dir)
-    if pid is None:
-        raise NotRunning(f"marketd is not running in {state_dir}")
-    deadline = time.monotonic() + ANSWER_S
-    request = msgspec.json.encode({"id": 1, "command": command, "arguments": arguments}) + b"\n"
-    try:
-        with _connect(state_dir, pid=pid, deadline=deadline) as connection:
-            connection.settimeout(_left_s(deadline))
-            connection.sendall(request)
-            line = _read_line(connection, deadline)
-        answer = msgspec.json.decode(line, type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as exc:
-        raise NoAnswer(f"marketd (pid {pid}) runs in {state_dir} but does not answer: {exc}") from exc
-    if not answer["ok"]:
-        raise RejectedError(str(answer["error"]))
-    return answer["result"]
+    with contextlib.closing(Line(state_dir, answer_s=ANSWER_S)) as line:
+        return line.ask(command, **arguments)
+
+
+class Line:
+    """A connection to the daemon for many requests, each answered within `answer_s` seconds.
+
+    The daemon shows out who asks nothing for a minute. A later request that finds the connection
+    closed is then asked over a new one, so only what may be asked twice may be asked second.
+    """
+
+    def __init__(self, state_dir: Path, *, answer_s: float) -> None:
+        self._state_dir = state_dir
+        self._answer_s = answer_s
+        self._connection: socket.socket | None = None
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """Return the daemon's answer. Raises NotRunning, NoAnswer, RejectedError with its reason."""
+        pid = lock.holder(self._state_dir)
+        if pid is None:
+            raise NotRunning(f"marketd is not running in {self._state_dir}")
+        request = msgspec.json.encode({"id": 1, "command": command, "arguments": arguments}) + b"\n"
+        try:
+            line = self._exchange(request, pid=pid)
+            answer = msgspec.json.decode(line, type=dict[str, Any])
+        except (OSError, msgspec.DecodeError) as exc:
+            self.close()  # an answer that comes late would be taken for the next one's
+            raise NoAnswer(
+                f"marketd (pid {pid}) runs in {self._state_dir} but does not answer: {exc}"
+            ) from exc
+        if not answer["ok"]:
+            raise RejectedError(str(answer["error"]))
+        return answer["result"]
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, request: bytes, *, pid: int) -> bytes:
+        deadline = time.monotonic() + self._answer_s
+        if self._connection is not None:
+            with contextlib.suppress(ConnectionError):
+                return _exchange(self._connection, request, deadline)
+            self.close()
+        self._connection = _connect(self._state_dir, pid=pid, deadline=deadline)
+        return _exchange(self._connection, request, deadline)
+
+
+def _exchange(connection: socket.socket, request: bytes, deadline: float) -> bytes:
+    connection.settimeout(_left_s(deadline))
+    connection.sendall(request)
+    return _read_line(connection, deadline)
 
 
 def _connect(state_dir: Path, *, pid: int, deadline: float) -> socket.socket:

@@ -10,13 +10,15 @@ import trio
 
 from actors.control import Peer
 from domain.clock import now_us
-from domain.errors import RejectedError
+from domain.errors import RejectedError, StorageBusy
 from domain.events import Event, emit
 from domain.gaps import Cause
 from domain.messages import Unsubscribe
 from domain.states import Desired
-from supervisor import desired
+from supervisor import desired, reading
 from supervisor.tree import Tree
+
+READ_S = 25.0  # less than the client's patience, so that it hears why
 
 
 class Operator:
@@ -38,6 +40,8 @@ class Operator:
                 return self._shutdown(str(peer))
             case "drain":
                 return await self._drain(arguments)
+            case "history" | "gaps":
+                return await self._read(command, arguments)
             case _:
                 raise RejectedError(f"command {command!r} is not known to this daemon")
 
@@ -100,6 +104,19 @@ class Operator:
         self._start(market)
         branch.port.gaps.trouble(Cause.DISCONNECT)
         branch.child.restart()
+
+    # --- what is stored -----------------------------------------------------------------------
+
+    async def _read(self, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one page; the database has a deadline of its own for each statement."""
+        configured = reading.Configured(
+            markets=tuple(self._tree.markets),
+            timeframes_s=tuple(self._tree.settings.storage.timeframes_s),
+        )
+        work = reading.plan(command, arguments, configured=configured)
+        with trio.move_on_after(READ_S):
+            return reading.settle(await self._tree.writer.read(work))
+        raise StorageBusy(f"{command}: the database did not answer within {READ_S:.0f} s")
 
     # --- the daemon ---------------------------------------------------------------------------
 

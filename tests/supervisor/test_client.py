@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from domain.errors import RejectedError
 from supervisor import client, lock
-from supervisor.client import NoAnswer, NotRunning, ask, wait_gone
+from supervisor.client import Line, NoAnswer, NotRunning, ask, wait_gone
 
 
 @contextmanager
@@ -145,6 +146,116 @@ def test_the_socket_of_another_daemon_is_not_talked_to(
     with listening(state_dir.parent / "service.sock", keep), pytest.raises(NoAnswer):
         ask(state_dir, "shutdown")
     assert heard in ([], [b""])
+
+
+# --- many requests ----------------------------------------------------------------------------
+
+
+class Counting:
+    """Answers each request with its number, and counts clients; hangs up after so many answers."""
+
+    def __init__(self, *, answers_a_client: int) -> None:
+        self._answers_a_client = answers_a_client
+        self.clients = self.requests = 0
+
+    def __call__(self, connection: socket.socket) -> None:
+        self.clients += 1
+        for _ in range(self._answers_a_client):
+            if not connection.recv(65_536):
+                return
+            self.requests += 1
+            connection.sendall(msgspec.json.encode({"id": 1, "ok": True, "result": self.requests}) + b"\n")
+
+
+def test_a_line_serves_many_requests_over_one_connection(state_dir: Path) -> None:
+    daemon = Counting(answers_a_client=1_000)
+    with (
+        listening(state_dir / "control.sock", daemon),
+        contextlib.closing(Line(state_dir, answer_s=30.0)) as line,
+    ):
+        assert [line.ask("history") for _ in range(100)] == list(range(1, 101))
+    assert daemon.clients == 1
+
+
+def test_a_line_that_was_hung_up_is_made_anew(state_dir: Path) -> None:
+    daemon = Counting(answers_a_client=2)
+    with (
+        listening(state_dir / "control.sock", daemon),
+        contextlib.closing(Line(state_dir, answer_s=30.0)) as line,
+    ):
+        assert [line.ask("history") for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+    assert daemon.clients == 4
+
+
+def test_a_line_to_a_daemon_that_always_hangs_up_does_not_try_for_ever(state_dir: Path) -> None:
+    heard: list[int] = []
+
+    def answers_once(connection: socket.socket) -> None:
+        heard.append(len(connection.recv(65_536)))
+        if len(heard) == 1:
+            connection.sendall(b'{"id":1,"ok":true,"result":null}\n')
+
+    with (
+        listening(state_dir / "control.sock", answers_once),
+        contextlib.closing(Line(state_dir, answer_s=30.0)) as line,
+    ):
+        line.ask("history")
+        with pytest.raises(NoAnswer):
+            line.ask("history")
+    assert len(heard) == 2
+
+
+def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one(state_dir: Path) -> None:
+    clients: list[None] = []
+
+    def late_at_first(connection: socket.socket) -> None:
+        clients.append(None)
+        connection.recv(65_536)
+        if len(clients) == 1:
+            connection.recv(1)  # until the client has had enough
+            with contextlib.suppress(OSError):
+                connection.sendall(b'{"id":1,"ok":true,"result":"late"}\n')
+        else:
+            connection.sendall(b'{"id":1,"ok":true,"result":"right"}\n')
+
+    with (
+        listening(state_dir / "control.sock", late_at_first),
+        contextlib.closing(Line(state_dir, answer_s=0.2)) as line,
+    ):
+        with pytest.raises(NoAnswer):
+            line.ask("history")
+        assert line.ask("history") == "right"
+
+
+def test_a_refusal_leaves_the_line_open(state_dir: Path) -> None:
+    clients: list[None] = []
+
+    def refuses(connection: socket.socket) -> None:
+        clients.append(None)
+        while connection.recv(65_536):
+            connection.sendall(b'{"id":1,"ok":false,"error":"no"}\n')
+
+    with (
+        listening(state_dir / "control.sock", refuses),
+        contextlib.closing(Line(state_dir, answer_s=30.0)) as line,
+    ):
+        for _ in range(3):
+            with pytest.raises(RejectedError):
+                line.ask("history")
+    assert len(clients) == 1
+
+
+def test_a_line_notices_that_nobody_runs_any_more(tmp_path: Path, state_dir: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with contextlib.closing(Line(other, answer_s=30.0)) as line:
+        with lock.held(other), listening(other / "control.sock", Counting(answers_a_client=1)):
+            assert line.ask("history") == 1
+        with pytest.raises(NotRunning):
+            line.ask("history")
+
+
+# --- the end ----------------------------------------------------------------------------------
 
 
 def test_waiting_ends_when_nobody_holds_the_lock(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 import trio
 from trees import SYMBOLS, Grown, grown_tree, until
 
-from domain.errors import RejectedError
+from domain.errors import RejectedError, StorageBusy
 from domain.states import State
-from supervisor import desired
+from supervisor import desired, operator
 
 IDS = [f"{symbol}@sim" for symbol in SYMBOLS]
 
@@ -153,6 +153,65 @@ async def test_of_commands_at_one_time_the_last_is_on_disk(tmp_path: Path) -> No
                 for action in ("stop", "start"):
                     nursery.start_soon(partial(grown.ask, "market", action=action, markets=["all"]))
             assert wanted(tmp_path) == grown.tree.desired
+
+
+# --- what is stored ---------------------------------------------------------------------------------
+
+
+async def stored_page(grown: Grown, **arguments: Any) -> dict[str, Any]:
+    """Ask for ticks until some are stored."""
+    with trio.fail_after(30):
+        while True:
+            page: dict[str, Any] = await grown.ask("history", market="EURUSD", kind="ticks", **arguments)
+            if page["rows"]:
+                return page
+            await trio.sleep(0.02)
+
+
+async def test_history_is_what_the_writer_has_stored(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path) as grown:
+        page = await stored_page(grown, limit=1)
+        assert page["market"] == "EURUSD@sim"
+        assert (len(page["rows"]), page["columns"][0]) == (1, "ts_us")
+        assert page["rows"][0][0] > 1_700_000_000_000_000
+
+
+async def test_market_without_a_tick_yet_is_known_by_the_settings(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path, symbols=("EURUSD", "NOTTHERE")) as grown:
+        await stored_page(grown)
+        page = await grown.ask("history", market="NOTTHERE", kind="candles")
+        assert (page["market"], page["rows"]) == ("NOTTHERE@sim", [])
+
+
+async def test_unknown_market_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path) as grown:
+        await stored_page(grown)
+        connects = grown.status()["writer"]["connects"]
+        for _ in range(3):
+            with pytest.raises(RejectedError, match=r"'EURUSX'.*EURUSD@sim"):
+                await grown.ask("history", market="EURUSX", kind="ticks")
+        assert grown.status()["writer"]["connects"] == connects
+
+
+async def test_wrong_argument_is_refused_and_reads_nothing(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path) as grown:
+        with pytest.raises(RejectedError, match="history limit = 'many'"):
+            await grown.ask("history", market="EURUSD", kind="ticks", limit="many")
+        with pytest.raises(RejectedError, match="gaps after"):
+            await grown.ask("gaps", after="first")
+
+
+async def test_database_that_does_not_answer_is_said_not_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_comes_back(_: Any) -> None:
+        await trio.sleep_forever()
+
+    async with grown_tree(tmp_path) as grown:
+        monkeypatch.setattr(operator, "READ_S", 0.05)
+        monkeypatch.setattr(grown.tree.writer, "read", never_comes_back)
+        with pytest.raises(StorageBusy, match="gaps"):
+            await grown.ask("gaps")
 
 
 # --- the daemon -------------------------------------------------------------------------------------
