@@ -22,6 +22,7 @@ class Event(enum.StrEnum):
     CLOCK = "clock"  # the wall clock stepped back
     DATABASE = "database"  # the database went away or came back
     MIGRATION = "migration"  # the schema was brought up to date
+    RETENTION = "retention"  # ticks were divided into days, or given up early for want of room
     RELOAD = "reload"  # the settings were read again, or could not be
     CONTROL = "control"  # somebody asked for something over the control socket
     DESIRED = "desired"  # what is wanted changed: market stopped, drain, kill switch
