@@ -94,8 +94,7 @@ def give_back_slice(session: Session, *, spare_share: float) -> Progress:
     free = free_pages(session)
     surplus = free - int(spare_share * _pragma(session, "page_count"))
     if surplus > 0:
-        # A query, because the pragma gives back one page for each step of its cursor.
-        session.query(f"PRAGMA incremental_vacuum({min(surplus, VACUUM_PAGES)})")
+        session.run_to_end(f"PRAGMA incremental_vacuum({min(surplus, VACUUM_PAGES)})")
         if free_pages(session) < free:  # else the file was made without auto_vacuum
             return Progress.MORE
     session.query("PRAGMA wal_checkpoint(PASSIVE)")
