@@ -15,9 +15,10 @@ def days_left(session: Session, *, disk: Disk | None, keep_ticks_days: int, now_
     days and busy ones; `now_us` is the wall clock.
     """
     used_bytes = used(session)
+    # Older ones, with absurd times, would make the growth look small.
     kept_us = max(kept_from_us(session, table=Kept.TICKS), now_us - (keep_ticks_days + 1) * DAY_US)
-    oldest_us = oldest_tick_us(session)
-    span_us = now_us - max(oldest_us, kept_us)
+    oldest_us = oldest_tick_us(session, from_us=kept_us)
+    span_us = now_us - oldest_us
     if disk is None or oldest_us == 0 or span_us < LEAST_SPAN_US:
         return None
     return days_until_full(
