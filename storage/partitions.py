@@ -102,7 +102,7 @@ def name_of(end_us: int) -> str:
 def _count_some(session: Session, names: tuple[str, ...]) -> int:
     [(rows,)] = session.query(
         f"SELECT COUNT(*) FROM (SELECT 1 FROM tick PARTITION ({', '.join(names)}) "  # noqa: S608  # our own
-        f"LIMIT {QUICK_ROWS + 1}) AS some"
+        f"LIMIT {QUICK_ROWS + 1}) AS counted"
     )
     return int(rows)
 
@@ -118,7 +118,6 @@ def _oldest(session: Session, *, names: tuple[str, ...], default_us: int) -> int
 
 def _alter(session: Session, statement: str) -> Progress:
     """Change the table unless somebody holds it for a second: whoever comes later waits behind us."""
-    session.commit()  # our own reads hold the table too
     session.execute("SET SESSION lock_wait_timeout = 1")
     progress = Progress.DONE
     try:
