@@ -117,5 +117,10 @@ class Session:
         while page := self._cursor.fetchmany(rows):
             yield list(page)
 
+    def run_to_end(self, sql: str) -> None:
+        """Run a statement of SQLite's that works while it is stepped: `execute()` steps a PRAGMA once."""
+        self._counts.statements += 1
+        self._cursor.executescript(sql)
+
     def _marked(self, sql: str) -> str:
         return sql.replace("?", "%s") if self.dialect is Dialect.MYSQL else sql
