@@ -21,10 +21,12 @@ from storage.journal_reader import JournalReader
 from storage.migrations import Migrated, bring_up_to_date
 from storage.payloads import Lane
 from storage.pool import Pool
+from storage.retention import Notice
 from storage.session import Session
 from storage.settings import StorageSettings
 from storage.store import Done, Store, Work
 from storage.target import Target
+from storage.upkeep import Upkeep
 from wire.backoff import delay_s
 
 Result = TypeVar("Result")
@@ -80,6 +82,13 @@ class Writer:
         self._driver = make_driver(target, settings=settings)
         self._pool = Pool(driver=self._driver, prepare=self._prepare)
         self._store = Store(reader=JournalReader(folder), timeframes_s=settings.timeframes_s)
+        self._upkeep = Upkeep(
+            settings=settings,
+            target=target,
+            patient_session=self._pool.patient_session,
+            tell=_say_notice_from_thread,
+        )
+        self._upkeep_at = -float("inf")
         self._thread = trio.CapacityLimiter(1)  # storing has one thread, never abandoned
         # Reading has a connection and a thread of its own: a long read delays no storing.
         self._reading_driver = make_driver(target, settings=settings)
@@ -191,6 +200,7 @@ class Writer:
             journal_batches=accepting.batches,
             journal_bytes=accepting.bytes,
             unjournaled=not accepting.is_journaled,
+            days_until_full=self._upkeep.days_until_full,
             db=self._db,
             db_reason=self._db_reason,
             statements=sum(each.statements for each in drivers),
@@ -238,9 +248,10 @@ class Writer:
                 await self._due.wait()
             next_at = trio.current_time() + self._settings.store_every_ms / 1_000
             for lane in Lane:  # money first
-                if self._has_work(lane):
+                if self._has_work(lane) and not self._is_held(lane):
                     await self._store_lane(lane)
             await self._store_direct()
+            await self._keep_up()
             if self._finishing.is_set():
                 if self._all_accepted.is_set() and not self._is_work_left():
                     return
@@ -250,7 +261,36 @@ class Writer:
                 self._due = trio.Event()
 
     def _is_work_left(self) -> bool:
-        return any(self._has_work(lane) for lane in Lane) or bool(self._accepting.direct)
+        lanes = (lane for lane in Lane if not self._is_held(lane))
+        return any(self._has_work(lane) for lane in lanes) or bool(self._accepting.direct)
+
+    def _is_held(self, lane: Lane) -> bool:
+        """Whether ticks wait in the journal because the database's disk is full."""
+        return lane is Lane.TICKS and self._upkeep.is_full
+
+    async def _keep_up(self) -> None:
+        """Let old days go, a piece at a time."""
+        now = trio.current_time()
+        if now < self._upkeep_at or self._finishing.is_set():
+            return
+        step = functools.partial(self._upkeep.step, monotonic_s=now)
+        was_full = self._upkeep.is_full
+        wait_s = await self._succeeds(lambda: step)
+        self._upkeep_at = trio.current_time() + (wait_s or 0.0)
+        if self._upkeep.is_full != was_full:
+            self._say_fullness()
+
+    def _say_fullness(self) -> None:
+        is_full, disk = self._upkeep.is_full, self._upkeep.disk
+        emit(
+            Event.RETENTION,
+            f"the database's disk is full ({disk}): ticks wait in the journal, while there is room in it"
+            if is_full
+            else f"the database's disk has room again ({disk}): ticks are stored",
+            level=logging.ERROR if is_full else logging.INFO,
+            actor="writer",
+            state="full" if is_full else "room",
+        )
 
     async def _store_lane(self, lane: Lane) -> None:
         accepting = self._accepting
@@ -294,7 +334,7 @@ class Writer:
             accepted_through=accepting.accepted_through[lane],
             max_rows=most,
             until_us=now_us() if keeps_up and not self._is_behind(lane) else None,
-            kept_from_us=0,
+            kept_from_us=self._upkeep.kept_from_us,
         )
 
     def _is_behind(self, lane: Lane) -> bool:
@@ -338,6 +378,7 @@ class Writer:
         self._migrated = bring_up_to_date(
             session, patient_session=self._pool.patient_session, tell=_tell_from_thread
         )
+        self._upkeep.prepare(session)
 
     def _close_storing(self) -> None:
         self._pool.close()
@@ -405,6 +446,12 @@ class Writer:
 def _tell_from_thread(line: str) -> None:
     """Say from the storing thread what it is about to do: the log's mailboxes are trio's."""
     trio.from_thread.run_sync(functools.partial(emit, Event.MIGRATION, line, actor="writer"))
+
+
+def _say_notice_from_thread(notice: Notice) -> None:
+    """Say from the storing thread what retention does, before it does it."""
+    say = functools.partial(emit, Event.RETENTION, notice.message, level=notice.level)
+    trio.from_thread.run_sync(functools.partial(say, actor="writer", state=notice.state))
 
 
 def _greet(session: Session) -> None:

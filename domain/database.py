@@ -44,6 +44,7 @@ class WriterStatistics:
     journal_batches: int
     journal_bytes: int
     unjournaled: bool
+    days_until_full: float | None  # of the database's disk; None for never, or not known
     db: DatabaseState
     db_reason: str
     statements: int

@@ -54,7 +54,6 @@ NAMED_SECTIONS: Mapping[str, type[Any]] = {"venues": VenueSettings, "strategies"
 UNUSED_SECTIONS = ("strategies", "trading", "door", "alerts")
 UNUSED_KEYS = {
     "service": ("language", "zone"),
-    "storage": ("journal_max_mb", "keep_ticks_days", "keep_candles_days"),
     "venues": ("token_file", "account"),
     "markets": ("strategies",),
 }

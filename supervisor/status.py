@@ -111,11 +111,16 @@ def _writer(tree: Tree) -> dict[str, Any]:
         "journal_batches": figures.journal_batches,
         "journal_bytes": figures.journal_bytes,
         "unjournaled": figures.unjournaled,
+        "days_until_full": _rounded(figures.days_until_full),
         "db": figures.db,
         "db_reason": figures.db_reason or None,
         "statements": figures.statements,
         "connects": figures.connects,
     }
+
+
+def _rounded(days: float | None) -> float | None:
+    return None if days is None else round(days, 1)
 
 
 def _process(lag: LoopLag) -> dict[str, Any]:
