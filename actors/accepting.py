@@ -25,6 +25,7 @@ from storage.shelf import Shelf
 Result = TypeVar("Result")
 
 MOST_EVENTS = 2_000  # that wait for a journal or a database that takes them; 16 MB at the very worst
+SHELF = 4  # transactions' worth of ticks in RAM, while the database keeps up: at most 25 MB
 MOST_DIRECT = 100  # lots of rows that wait to be stored without a journal
 FIGURES_EVERY_S = 1.0  # how old the journal's size in status may be
 MEGABYTE = 1024 * 1024
@@ -54,7 +55,7 @@ class Accepting:
         self._is_told = False  # that it is in trouble
         self._figures_at = -float("inf")
 
-        self.shelves = {lane: Shelf(max_rows=2 * settings.flush_rows) for lane in Lane}
+        self.shelves = {lane: Shelf(max_rows=SHELF * settings.flush_rows) for lane in Lane}
         self.accepted_through = dict.fromkeys(Lane, 0)  # positions
         self.direct: deque[tuple[Lane, Rows]] = deque()  # to be stored without a journal
         self.direct_ticks = 0
@@ -84,8 +85,9 @@ class Accepting:
     async def run(self, finishing: trio.Event, accepted: Callable[[], None]) -> None:
         """Accept until `finishing`, and what is there then; call `accepted` each time something was."""
         while not finishing.is_set():
-            with trio.move_on_after(self._settings.flush_after_ms / 1_000):
-                await finishing.wait()
+            if self._inbox.ticks.used < self._settings.flush_rows:  # a flood is not waited for
+                with trio.move_on_after(self._settings.flush_after_ms / 1_000):
+                    await finishing.wait()
             if await self.accept():
                 accepted()
             if trio.current_time() >= self._figures_at + FIGURES_EVERY_S:
@@ -167,7 +169,7 @@ class Accepting:
 
     def set_stored(self, lane: Lane, position: int) -> None:
         """Take note of how far a lane is in the database."""
-        self.shelves[lane].drop_through(position)
+        self.shelves[lane].stored(through=position, accepted_through=self.accepted_through[lane])
         self._acceptor.journal.stored_through[lane] = position
 
     async def trim(self, through: dict[Lane, int]) -> None:

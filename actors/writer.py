@@ -225,8 +225,7 @@ class Writer:
     def _is_due(self) -> bool:
         """Whether a transaction's worth of ticks waits, in RAM or behind it in the journal."""
         lane = Lane.TICKS
-        rows = self._accepting.shelves[lane].rows
-        return rows >= self._settings.flush_rows or (self._has_work(lane) and rows == 0)
+        return self._accepting.shelves[lane].rows >= self._settings.flush_rows or self._is_behind(lane)
 
     def _has_work(self, lane: Lane) -> bool:
         return self._accepting.accepted_through[lane] > self._stored_through[lane]
@@ -327,19 +326,21 @@ class Writer:
     def _work(self, lane: Lane) -> Work:
         accepting, most = self._accepting, self._settings.flush_rows
         offered = accepting.shelves[lane].first(max_rows=most)
-        keeps_up = not offered or offered[-1].position == accepting.accepted_through[lane]
+        is_all = not offered or offered[-1].position == accepting.accepted_through[lane]
         return Work(
             lane=lane,
             offered=offered,
             accepted_through=accepting.accepted_through[lane],
             max_rows=most,
-            until_us=now_us() if keeps_up and not self._is_behind(lane) else None,
+            until_us=now_us() if is_all and not self._is_behind(lane) else None,
             kept_from_us=self._upkeep.kept_from_us,
         )
 
     def _is_behind(self, lane: Lane) -> bool:
         """Whether batches wait that are in the journal only."""
-        return self._has_work(lane) and self._accepting.shelves[lane].rows == 0
+        first = self._accepting.shelves[lane].first(max_rows=1)
+        next_position = self._stored_through[lane] + 1
+        return self._has_work(lane) and (not first or first[0].position > next_position)
 
     async def _succeeds(self, prepare: Callable[[], Callable[[Session], Result]]) -> Result | None:
         """Run what `prepare` makes in the thread until it succeeds; None where finishing ended that."""
