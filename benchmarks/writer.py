@@ -84,8 +84,8 @@ async def store_all(name: str, target: Target, folder: Path, *, rows: int) -> No
             await trio.sleep(0.005)
         took, cpu = time.monotonic() - started, time.process_time() - cpu
         print(
-            f"{name:10} {rows:,} rows: {rows / took:9,.0f} rows/s; a row {cpu / rows * 1e6:.2f} µs of our CPU, "
-            f"{(written_bytes() - written) / rows:.0f} B written",
+            f"{name:10} {rows:,} rows: {rows / took:9,.0f} rows/s; "
+            f"a row {cpu / rows * 1e6:.2f} µs of our CPU, {(written_bytes() - written) / rows:.0f} B written",
             flush=True,
         )
         await writer.finish()

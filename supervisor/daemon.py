@@ -191,8 +191,12 @@ class Daemon:
             await trio.sleep(every_s)
             if self.manager.watchdog_s is not None:
                 self.manager.alive()
-            if self.is_ready and not self.tree.is_stopping:
+            if self.tree.is_stopping:
+                continue
+            if self.is_ready:
                 self.manager.status(self._one_line())
+            else:  # a large journal is looked over
+                self.manager.extend_start(3 * every_s)
 
     def _one_line(self) -> str:
         board, writer = self.tree.board, self.tree.writer.statistics()

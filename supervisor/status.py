@@ -168,7 +168,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         ),
         *(
             f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
-            f"age {row['age_ms']} ms, {row['restarts']} restarts"
+            f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps"
             for row in found["markets"]
         ),
         f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "

@@ -63,6 +63,7 @@ def as_text(status: dict[str, Any]) -> str:
         f"marketd {status['version']}, pid {status['pid']}, {status['mode']} trading{drain}{switch}",
         f"{live} of {len(markets)} markets live; database {database}; {writer['accepted']} ticks accepted, "
         f"{writer['stored']} stored, {writer['dropped']} dropped",
+        _journal_line(writer),
         f"{process['rss_bytes'] / 2**20:.1f} MiB, {process['threads']} threads, {process['fds']} files, "
         f"loop lag {process['loop_lag_ms']} ms",
         "",
@@ -84,7 +85,7 @@ def as_text(status: dict[str, Any]) -> str:
         ),
         "",
         *_table(
-            ("MARKET", "STATE", "PRICE", "AGE s", "TICKS", "RESTARTS", "REASON"),
+            ("MARKET", "STATE", "PRICE", "AGE s", "TICKS", "RESTARTS", "GAPS", "REASON"),
             [
                 (
                     row["id"],
@@ -93,6 +94,7 @@ def as_text(status: dict[str, Any]) -> str:
                     None if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f}",
                     row["ticks"],
                     row["restarts"],
+                    row["gaps"],
                     row["reason"],
                 )
                 for row in markets
@@ -100,6 +102,16 @@ def as_text(status: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _journal_line(writer: dict[str, Any]) -> str:
+    """Return how the journal stands, and how long the disk of the database will do."""
+    line = f"journal {writer['journal_bytes'] / 2**20:.1f} MiB, {writer['journal_batches']} batches"
+    if writer["unjournaled"]:
+        line = "NOT JOURNALED: what comes in is not safe from a kill until it is stored"
+    if writer["days_until_full"] is not None:
+        line += f"; the database's disk is full in {writer['days_until_full']:.1f} days"
+    return line
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:

@@ -63,12 +63,23 @@ def make_status(*states: str) -> dict[str, Any]:
                 "age_ms": 20,
                 "ticks": 3,
                 "restarts": 0,
+                "gaps": 2,
                 "reason": None,
             }
             for n, state in enumerate(states)
         ],
         "connections": [],
-        "writer": {"db": "up", "db_reason": None, "accepted": 3, "stored": 3, "dropped": 0},
+        "writer": {
+            "db": "up",
+            "db_reason": None,
+            "accepted": 3,
+            "stored": 3,
+            "dropped": 0,
+            "journal_batches": 7,
+            "journal_bytes": 2**20,
+            "unjournaled": False,
+            "days_until_full": None,
+        },
         "trading": {"drain": False, "kill_switch": None},
         "process": {"rss_bytes": 2**25, "threads": 2, "fds": 9, "loop_lag_ms": 0.1},
     }
@@ -120,6 +131,20 @@ def test_what_holds_trades_back_is_shown(key: str, value: object) -> None:
     before = status_command.as_text(status)
     status["trading"][key] = value
     assert status_command.as_text(status) != before
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({}, "journal 1.0 MiB, 7 batches"),
+        ({"unjournaled": True}, "NOT JOURNALED"),
+        ({"days_until_full": 3.25}, "full in 3.2 days"),
+    ],
+)
+def test_how_the_journal_and_the_disk_stand_is_shown(changed: dict[str, object], shown: str) -> None:
+    status = make_status("live")
+    status["writer"].update(changed)
+    assert shown in status_command.as_text(status)
 
 
 def test_a_database_that_is_away_is_shown_with_its_reason() -> None:
