@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from databases import AnyDatabase, MariadbDatabase, OpenStore, SqliteDatabase, open_store, some_ticks
+from databases import AnyDatabase, Batch, MariadbDatabase, OpenStore, SqliteDatabase, open_store, some_ticks
 
 from domain.market import MAX_INTEGER, Tick
-from storage.batches import Batch
 from storage.history import (
     CANDLE_COLUMNS,
     GAP_COLUMNS,
