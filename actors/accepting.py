@@ -14,7 +14,7 @@ from actors.mailbox import Inbox
 from domain.clock import now_us
 from domain.crash_points import crash_point
 from domain.events import Event, emit
-from domain.gaps import Cause, GapRanges
+from domain.gaps import Cause, Gap, GapRanges
 from domain.market import Tick
 from storage.acceptor import Accepted, Acceptor
 from storage.journal import Opened
@@ -28,6 +28,9 @@ MOST_EVENTS = 2_000  # that wait for a journal or a database that takes them; 16
 SHELF = 4  # transactions' worth of ticks in RAM, while the database keeps up: at most 25 MB
 MOST_DIRECT = 100  # lots of rows that wait to be stored without a journal
 FIGURES_EVERY_S = 1.0  # how old the journal's size in status may be
+# While ticks are lost their gaps grow, and each change of a row costs what there is none of: room.
+LOST_TOLD_EVERY_S = 10.0
+GOOD_AFTER_S = 60.0  # without trouble: a full journal takes most of what comes, and makes room now and then
 MEGABYTE = 1024 * 1024
 
 
@@ -52,7 +55,11 @@ class Accepting:
         self._numbers = EventNumbers()
         self._kept_events: list[EventRow] = []  # no journal and no database took them yet
         self._lost = GapRanges(Cause.JOURNAL_FULL)
+        self._lost_untold: dict[str, Gap] = {}  # by market, the latest
+        self._lost_told_at = -float("inf")
         self._is_told = False  # that it is in trouble
+        self._trouble_at = -float("inf")  # monotonic, the latest
+        self._is_refusing = False
         self._figures_at = -float("inf")
 
         self.shelves = {lane: Shelf(max_rows=SHELF * settings.flush_rows) for lane in Lane}
@@ -70,7 +77,7 @@ class Accepting:
     @property
     def is_journaled(self) -> bool:
         """Whether the journal takes what comes in."""
-        return self._acceptor.journal.is_open and not self._is_told
+        return self._acceptor.journal.is_open and not self._is_refusing
 
     # --- its life -----------------------------------------------------------------------------
 
@@ -92,6 +99,7 @@ class Accepting:
                 accepted()
             if trio.current_time() >= self._figures_at + FIGURES_EVERY_S:
                 await self.look()
+        self._lost_told_at = -float("inf")
         await self.accept()  # also what came while the last append was under way
 
     async def reopen(self) -> None:
@@ -108,11 +116,13 @@ class Accepting:
     async def accept(self) -> bool:
         """Append what is in the mailboxes; return whether there was anything."""
         ticks = self._drain_ticks()
+        self._tell_lost()
         money = Money(gaps=self._inbox.gaps.take(), events=self._drain_events())
         if not ticks and not len(money):
             return False
         crash_point("accept.taken")
         self.under_way = len(ticks)
+        self._acceptor.journal.keeps_unstored = self._takes_directly(len(ticks))
         outcome = await self._in_thread(functools.partial(self._acceptor.accept, money=money, ticks=ticks))
         self.under_way = 0
         self.accepted += len(ticks) - len(outcome.refused_ticks)
@@ -141,8 +151,7 @@ class Accepting:
     def _place_refused(self, outcome: Accepted) -> None:
         """Store without the journal what it did not take; where that cannot be either, ticks are lost."""
         money, ticks = outcome.refused_money, outcome.refused_ticks
-        takes_more = self.is_database_up and len(self.direct) < MOST_DIRECT
-        if money is not None and takes_more:
+        if money is not None and self._takes_directly(0):
             self.direct.append((Lane.MONEY, money))
         elif money is not None:
             for gap in money.gaps:
@@ -150,14 +159,38 @@ class Accepting:
             self._kept_events = money.events
         if not ticks:
             return
-        if takes_more and self.direct_ticks + len(ticks) <= 2 * self._settings.flush_rows:
+        if self._takes_directly(len(ticks)):
             self.direct.append((Lane.TICKS, ticks))
             self.direct_ticks += len(ticks)
             self.accepted += len(ticks)
             return
         self.dropped += len(ticks)
         for gap in self._lost.add(ticks):
-            self._inbox.gaps.put(gap)
+            self._keep_lost(gap)
+
+    def _takes_directly(self, ticks: int) -> bool:
+        """Whether so many more ticks can be stored without the journal."""
+        has_room = self.direct_ticks + ticks <= 2 * self._settings.flush_rows
+        return self.is_database_up and has_room and len(self.direct) < MOST_DIRECT
+
+    def _keep_lost(self, gap: Gap) -> None:
+        """Take note of a gap that is new or longer; it is told at most every so often."""
+        before = self._lost_untold.get(gap.market)
+        if before is not None and before.from_us != gap.from_us:
+            self._inbox.gaps.put(before)
+        self._lost_untold[gap.market] = gap
+
+    def _tell_lost(self) -> None:
+        """Write down the gaps of lost ticks, now and then; the rest as soon as ticks are accepted again.
+
+        A kill before that loses none: for the next start the time since the last recorded tick is a gap.
+        """
+        is_due = not self._is_refusing or trio.current_time() >= self._lost_told_at + LOST_TOLD_EVERY_S
+        if self._lost_untold and is_due:
+            for gap in self._lost_untold.values():
+                self._inbox.gaps.put(gap)
+            self._lost_untold = {}
+            self._lost_told_at = trio.current_time()
 
     def drop_direct(self) -> None:
         """Forget the oldest rows that were to be stored without a journal: they are."""
@@ -192,6 +225,10 @@ class Accepting:
             self._say_opened(outcome.opened)
         self.dropped += outcome.shed
         trouble = outcome.trouble or (f"{outcome.shed} of the oldest ticks had to go" if outcome.shed else "")
+        if outcome.trouble or outcome.batches:
+            self._is_refusing = bool(outcome.trouble)
+        if trouble:
+            self._trouble_at = trio.current_time()
         if trouble and not self._is_told:
             emit(
                 Event.JOURNAL,
@@ -202,10 +239,10 @@ class Accepting:
                 state="full" if outcome.batches else "unjournaled",
                 reason=trouble,
             )
-        elif self._is_told and not trouble and outcome.batches:
+            self._is_told = True
+        elif self._is_told and outcome.batches and trio.current_time() >= self._trouble_at + GOOD_AFTER_S:
             emit(Event.JOURNAL, "journal takes everything again", actor="writer", state="good")
-        if trouble or outcome.batches:
-            self._is_told = bool(trouble)
+            self._is_told = False
 
     def _say_opened(self, opened: Opened) -> None:
         self.is_reopened = True

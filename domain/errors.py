@@ -52,7 +52,11 @@ class RowRefused(StorageRefused):
 
 
 class JournalFull(RetryableError):
-    """The journal cannot take anything now: no room on its disk, or another process holds it."""
+    """The journal cannot take anything now: no room on its disk."""
+
+
+class JournalLocked(JournalFull):
+    """The journal cannot take anything now: another process holds it. More room would not help."""
 
 
 class JournalBroken(RetryableError):

@@ -70,7 +70,8 @@ class Acceptor:
             except JournalBroken as exc:
                 trouble = str(exc)
                 self.journal.close()
-        self.journal.begin_anew(entries)
+        if not self.journal.is_open:  # what has no room is rolled back for sure, and needs no new name
+            self.journal.begin_anew(entries)
         return Accepted(refused_money=money, refused_ticks=ticks, opened=opened, trouble=trouble)
 
     def trim_slice(self, lane: Lane, *, through: int) -> bool:

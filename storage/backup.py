@@ -30,6 +30,8 @@ from storage.target import SqliteTarget, Target
 INSERT_GAP = (
     "INSERT INTO gap (market_id, from_us, to_us, cause, fill, fill_note) VALUES (?, ?, ?, ?, 'none', '')"
 )
+END_GAP = "UPDATE gap SET to_us = ? WHERE market_id = ? AND to_us IS NULL"
+COVERING = "SELECT 1 FROM gap WHERE market_id = ? AND from_us >= ? AND (to_us IS NULL OR to_us >= ?)"
 REPEATABLE = {
     Dialect.SQLITE: " ON CONFLICT (market_id, from_us, cause) DO NOTHING",
     Dialect.MYSQL: " ON DUPLICATE KEY UPDATE id = id",
@@ -110,25 +112,23 @@ def record_hole(session: Session, *, first_after: Mapping[str, int]) -> int:
     """Record, as gaps of cause `downtime`, what lies between restored ticks and a newer journal.
 
     `first_after` has, by market, the time of its first tick that is still to be stored. Each gap
-    begins at the market's last stored tick, and one that was open then ends there; a market without
-    any tick has none. Returns how many there are; to be repeated adds nothing.
+    begins at the market's last stored tick; a gap that was open then is that gap, and one that was
+    open before it, whose end was not restored, ends there. A market without any tick has none.
+    Returns how many there are; to be repeated adds nothing.
     """
     names = session.query("SELECT id, symbol, venue FROM market")
     ids = {market_id(symbol=symbol, venue=venue): id_ for id_, symbol, venue in names}
     last: dict[int, int] = dict(session.query("SELECT market_id, MAX(ts_us) FROM tick GROUP BY market_id"))
-    already = {id_ for (id_,) in session.query("SELECT market_id FROM gap WHERE to_us IS NULL")}
     holes = [
         (ids[market], last[ids[market]], to_us)
         for market, to_us in first_after.items()
         if ids.get(market) in last and last[ids[market]] < to_us
     ]
-    ends = [(to_us, id_) for id_, _, to_us in holes if id_ in already]
-    rows = [
-        (id_, from_us, to_us, Cause.DOWNTIME.value) for id_, from_us, to_us in holes if id_ not in already
-    ]
+    rows = [(*hole, Cause.DOWNTIME.value) for hole in holes if not session.query(COVERING, hole)]
     session.begin()
-    for end in ends:
-        session.execute("UPDATE gap SET to_us = ? WHERE market_id = ? AND to_us IS NULL", end)
+    for id_, last_us, to_us in holes:
+        session.execute(END_GAP + " AND from_us < ?", (last_us, id_, last_us))
+        session.execute(END_GAP, (to_us, id_))
     if rows:
         session.execute_many(INSERT_GAP + REPEATABLE[session.dialect], rows)
     session.commit()

@@ -8,12 +8,14 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
 from domain.crash_points import crash_point
-from domain.errors import JournalBroken, JournalFull
+from domain.errors import JournalBroken, JournalFull, JournalLocked
 from domain.gaps import Cause, Gap, GapRanges
 from domain.market import Tick
 from storage.journal_file import (
@@ -27,15 +29,21 @@ from storage.journal_file import (
     translate,
     value,
 )
-from storage.payloads import JournalBatch, Lane, Money, Rows
+from storage.payloads import JournalBatch, Lane, Money, Rows, encode
 from storage.room import Room, room
 from storage.salvage import Survey, finish_interrupted, put_right, survey
+
+Result = TypeVar("Result")
 
 RESERVE_NAME = "journal.reserve"
 RESERVE_BYTES = 1024 * 1024  # given up for the money lane on a full disk, where even a DELETE fails
 ROWS_A_BATCH = 4_000  # ticks: 280 KB
 SLICE = 100  # batches deleted in one commit: accepting waits for no longer one
 SHED_AT_ONCE = 10  # batches looked at while room is made
+# The part of the file that comes free when ticks have to go. Each time costs gap rows of their markets,
+# which stay: for every few ticks they would fill the journal in the end.
+SHED_PART = 64
+LOG_BYTES = 1_200_000  # the write-ahead log grows to that: wal_autocheckpoint, and one large batch
 SMALL_BYTES = 4 * 1024 * 1024  # a file of this size is not worth making smaller
 BYTES_A_BATCH = 200  # beside the payload, on the safe side
 BYTES_A_TICK = 80
@@ -65,9 +73,10 @@ class Appended:
 
 
 class Journal:
-    """The writing end. Errors are `JournalFull` and `JournalBroken`; after one nothing was appended.
+    """The writing end. Errors are `JournalFull` and `JournalBroken`.
 
-    A retried append must be given the same rows as before: it repeats the numbers.
+    After `JournalFull` nothing was appended. After `JournalBroken` nobody can tell: a retried append
+    must be given the same rows as before, and repeats their numbers.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, room_of: Callable[[Path], Room] = room) -> None:
@@ -81,12 +90,20 @@ class Journal:
         self._next_number = dict.fromkeys(Lane, 1)
         self._next_position = dict.fromkeys(Lane, 1)
         self._shed = GapRanges(Cause.JOURNAL_FULL)
-        self.stored_through = dict.fromkeys(Lane, 0)  # positions; set by whoever stores
+        self._is_reserve_given_up = False
+        # Set by whoever stores: positions, and whether what is not stored may be let go for newer
+        # ticks, or those be refused, because the database takes them.
+        self.stored_through = dict.fromkeys(Lane, 0)
+        self.keeps_unstored = False
 
     # --- its life -----------------------------------------------------------------------------
 
     def open(self) -> Opened:
         """Look over what the last run left, put it right where it is damaged, and open it."""
+        return self._with_reserve(self._open_translated)
+
+    def _open_translated(self) -> Opened:
+        self.close()
         with self._translated():
             return self._open()
 
@@ -139,14 +156,15 @@ class Journal:
     def append(self, entries: Sequence[tuple[Lane, Rows]]) -> Appended:
         """Append each entry as a batch, all in one commit; money in any case, ticks as there is room."""
         try:
-            return self._append(entries)
+            return self._with_reserve(partial(self._append, entries))
+        except JournalLocked:
+            raise
         except JournalFull:
-            self._release_reserve()
-        with contextlib.suppress(JournalFull):
-            return self._append(entries)
-        money = [(lane, rows) for lane, rows in entries if lane is Lane.MONEY]
-        appended = self._append(money)
+            money = [(lane, rows) for lane, rows in entries if lane is Lane.MONEY]
+            if len(money) == len(entries):
+                raise
         refused = [tick for lane, rows in entries if lane is Lane.TICKS for tick in _ticks(rows)]
+        appended = self._append(money) if money else Appended(batches=[], refused=[], shed=0)
         return attrs.evolve(appended, refused=refused)
 
     def _append(self, entries: Sequence[tuple[Lane, Rows]]) -> Appended:
@@ -159,7 +177,7 @@ class Journal:
             if gaps:
                 entries = [(Lane.MONEY, Money(gaps=gaps)), *entries]
             for lane, rows in entries:
-                if lane is Lane.TICKS and not self._has_room(connection, len(rows)):
+                if lane is Lane.TICKS and self._missing_bytes(connection, _bytes_of(rows)) > 0:
                     refused += _ticks(rows)
                     continue
                 batch = JournalBatch(
@@ -180,9 +198,6 @@ class Journal:
 
     # --- full ---------------------------------------------------------------------------------
 
-    def _has_room(self, connection: sqlite3.Connection, rows: int) -> bool:
-        return self._missing_bytes(connection, BYTES_A_BATCH + rows * BYTES_A_TICK) <= 0
-
     def _missing_bytes(self, connection: sqlite3.Connection, need: int) -> int:
         """Return how many bytes of its pages must come free before so many more go in; ≤ 0 for none."""
         page_bytes = value(connection, "PRAGMA page_size")
@@ -192,8 +207,17 @@ class Journal:
             return 0
         # What is in its log is still to be written into the file itself.
         unwritten = max(0, size - self.path.stat().st_size)
-        spare = self._room_of(self._folder).spare - unwritten
+        found = self._room_of(self._folder)
+        spare = found.spare - unwritten - self._kept_apart(found)
         return growth - max(0, min(self._max_bytes - size, spare))
+
+    def _kept_apart(self, found: Room) -> int:
+        """Return what is free and not for us: the log grows into it, and money once the reserve is gone."""
+        log = 0
+        with contextlib.suppress(FileNotFoundError):
+            log = self.path.with_name(self.path.name + "-wal").stat().st_size
+        growth = max(0, min(LOG_BYTES, found.total // 8) - log)
+        return growth + (RESERVE_BYTES if self._is_reserve_given_up else 0)
 
     def _make_room(
         self, connection: sqlite3.Connection, entries: Sequence[tuple[Lane, Rows]]
@@ -202,7 +226,9 @@ class Journal:
 
         What is in the database already is no loss.
         """
-        need = sum(BYTES_A_BATCH + len(rows) * BYTES_A_TICK for lane, rows in entries if lane is Lane.TICKS)
+        need = sum(_bytes_of(rows) for _, rows in entries)
+        if need and self._missing_bytes(connection, need) > 0:
+            need += self.path.stat().st_size // SHED_PART
         gaps: dict[str, Gap] = {}
         shed = 0
         while need and self._missing_bytes(connection, need) > 0:
@@ -219,8 +245,11 @@ class Journal:
 
         None where there is nothing that may go.
         """
-        sql = BATCHES.format(lane=Lane.TICKS) + "WHERE position < ? ORDER BY position LIMIT ?"
-        rows = connection.execute(sql, (self._next_position[Lane.TICKS] - 1, SHED_AT_ONCE)).fetchall()
+        last = self._next_position[Lane.TICKS] - 2
+        if self.keeps_unstored:
+            last = min(last, self.stored_through[Lane.TICKS])
+        sql = BATCHES.format(lane=Lane.TICKS) + "WHERE position <= ? ORDER BY position LIMIT ?"
+        rows = connection.execute(sql, (last, SHED_AT_ONCE)).fetchall()
         if not rows:
             return None
         connection.execute(DELETE.format(lane=Lane.TICKS), (rows[-1][0],)).close()
@@ -235,14 +264,25 @@ class Journal:
         """Make the reserve file where it is missing and there is room for it."""
         path = self._folder / RESERVE_NAME
         with contextlib.suppress(OSError):
-            if path.exists() and path.stat().st_size == RESERVE_BYTES:
-                return
-            if self._room_of(self._folder).spare > 2 * RESERVE_BYTES:
-                path.write_bytes(bytes(RESERVE_BYTES))
+            if not (path.exists() and path.stat().st_size == RESERVE_BYTES):
+                if self._room_of(self._folder).spare <= RESERVE_BYTES:
+                    return
+                _fill(path)
+            self._is_reserve_given_up = False
 
-    def _release_reserve(self) -> None:
-        with contextlib.suppress(OSError):
-            (self._folder / RESERVE_NAME).unlink(missing_ok=True)
+    def _with_reserve(self, work: Callable[[], Result]) -> Result:
+        """Return what `work` does; where the disk is full it is done again without the reserve."""
+        try:
+            return work()
+        except JournalLocked:
+            raise
+        except JournalFull:
+            try:
+                (self._folder / RESERVE_NAME).unlink()
+            except OSError:
+                raise JournalFull(f"{self.path}: no room on the disk, and no reserve") from None
+            self._is_reserve_given_up = True
+        return work()
 
     # --- trim ---------------------------------------------------------------------------------
 
@@ -262,13 +302,13 @@ class Journal:
     def tidy(self) -> None:
         """Give back the space of a backlog that is stored, and make the reserve anew."""
         connection = self._opened()
+        self._keep_reserve()
         with self._translated():
             page_bytes = value(connection, "PRAGMA page_size")
             pages = value(connection, "PRAGMA page_count")
             used = pages - value(connection, "PRAGMA freelist_count")
             if pages * page_bytes > SMALL_BYTES and used < pages // 8:
                 connection.execute("VACUUM").close()
-        self._keep_reserve()
 
     # --- plumbing -----------------------------------------------------------------------------
 
@@ -309,6 +349,19 @@ class Journal:
             with contextlib.suppress(OSError):
                 size += self.path.with_name(self.path.name + suffix).stat().st_size
         return batches, size
+
+
+def _bytes_of(rows: Rows) -> int:
+    """Return how many bytes a batch of these rows takes at most, about."""
+    payload = len(encode(rows)) if isinstance(rows, Money) else len(rows) * BYTES_A_TICK
+    return BYTES_A_BATCH + payload
+
+
+def _fill(path: Path) -> None:
+    with contextlib.ExitStack() as undo:
+        undo.callback(path.unlink, missing_ok=True)  # half of it would only take somebody's last bytes
+        path.write_bytes(bytes(RESERVE_BYTES))
+        undo.pop_all()
 
 
 def _fresh_id() -> int:

@@ -5,7 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from domain.errors import JournalBroken, JournalFull
+from domain.errors import JournalBroken, JournalFull, JournalLocked
 from storage.payloads import JournalBatch, Lane, checksum, decode, encode
 
 NAME = "journal.db"  # in the state directory
@@ -37,7 +37,12 @@ BATCHES = "SELECT position, journal_id, number, rows, checksum, payload FROM {la
 INSERT = "INSERT OR REPLACE INTO {lane}_batch VALUES (?, ?, ?, ?, ?, ?)"
 LAST = "SELECT MAX(position) FROM {lane}_batch"
 
-FULL, BUSY, LOCKED = 13, 5, 6  # SQLite's result codes
+# SQLite's result codes. The index of the log grows 32 KB at a time, and says so in its own way.
+FULL, BUSY, LOCKED, IOERR, IOERR_SHMSIZE = 13, 5, 6, 10, 4874
+# What failed round the file tells nothing of what is in it: PERM, BUSY, LOCKED, NOMEM, READONLY,
+# INTERRUPT, FULL, CANTOPEN, PROTOCOL.
+ABOUT_THE_PLACE = frozenset({3, 5, 6, 7, 8, 9, 13, 14, 15})
+IOERR_OF_CONTENT = frozenset({266, 522, 8202, 8458})  # READ, SHORT_READ, DATA, CORRUPTFS
 
 
 class Damaged(ValueError):
@@ -111,8 +116,18 @@ def translate(exc: sqlite3.Error, *, path: Path) -> JournalFull | JournalBroken:
     """Return our error for the module's."""
     code = getattr(exc, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
-    if primary == FULL:
+    if primary == FULL or code == IOERR_SHMSIZE:
         return JournalFull(f"{path}: no room on the disk")
     if primary in (BUSY, LOCKED):
-        return JournalFull(f"{path}: locked by another process")
+        return JournalLocked(f"{path}: locked by another process")
     return JournalBroken(f"{path}: {exc}")
+
+
+def is_damage(exc: sqlite3.Error) -> bool:
+    """Return whether an error tells that a file is not what was written; False where it may well be."""
+    code = getattr(exc, "sqlite_errorcode", None)
+    if code is None:
+        return True
+    if code & 0xFF == IOERR:
+        return code in IOERR_OF_CONTENT
+    return code & 0xFF not in ABOUT_THE_PLACE

@@ -20,6 +20,7 @@ from storage.journal_file import (
     connect,
     connect_readonly,
     insert,
+    is_damage,
     value,
 )
 from storage.payloads import JournalBatch, Lane, Money, Rows
@@ -89,7 +90,8 @@ class Survey:
 def survey(path: Path) -> Survey:
     """Return what a journal holds, after a look at every page and every batch of it.
 
-    Changes nothing. A file that cannot be read at all is one complaint.
+    Changes nothing. A file that cannot be read at all is one complaint. Raises sqlite3.Error where that
+    has another reason than the file: no room, no rights, no memory.
     """
     found = Survey()
     try:
@@ -97,6 +99,7 @@ def survey(path: Path) -> Survey:
             _survey(connection, found)
             found.complaints += _lost_commits(path, page_size=value(connection, "PRAGMA page_size"))
     except sqlite3.Error as exc:
+        _take_for_damage(exc)
         found.complain(str(exc))
     return found
 
@@ -132,6 +135,12 @@ def _survey(connection: sqlite3.Connection, found: Survey) -> None:
         for row in connection.execute(BATCHES.format(lane=lane) + "ORDER BY position"):
             for batch in _sound(lane, row, found):
                 found.take(batch)
+
+
+def _take_for_damage(exc: sqlite3.Error) -> None:
+    """Raise what is no damage: a sound journal would be set aside, and what is accepted in it with it."""
+    if not is_damage(exc):
+        raise exc
 
 
 def _lost_commits(path: Path, *, page_size: int) -> list[str]:
@@ -216,6 +225,7 @@ def _copy(source_path: Path, target_path: Path, found: Survey) -> None:
                 for lane in Lane:
                     _copy_lane(source, target, lane=lane, found=found)
         except sqlite3.Error as exc:
+            _take_for_damage(exc)
             found.complain(str(exc))
 
 
@@ -253,6 +263,7 @@ def _readable(source: sqlite3.Connection, lane: Lane, found: Survey) -> Iterator
                 reached = max(reached, row[0])
             yield from _sound(lane, row, found)
     except sqlite3.Error as exc:
+        _take_for_damage(exc)
         found.complain(f"lane {lane} after position {reached}: {exc}")
         for position in range(reached + 1, _last_position(source, lane, reached=reached) + 1):
             with contextlib.suppress(sqlite3.Error):

@@ -22,10 +22,9 @@ from daemons import (
     restarts,
     states,
 )
-from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, open_store, some_ticks
+from databases import AnyDatabase, Batch, MariadbDatabase, SqliteDatabase, open_store, some_ticks
 
 from domain.market import Tick
-from storage.batches import Batch
 
 FIRST_US = 1_700_000_000_000_000
 MANY = 6_000  # ticks: some pages

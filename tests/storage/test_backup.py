@@ -242,6 +242,40 @@ def test_a_hole_reaches_from_the_last_restored_tick_to_the_first_remaining(datab
     ]
 
 
+def open_gap(database: AnyDatabase, *, market: int, from_us: int, cause: str) -> None:
+    values = (market, from_us, cause)
+    with open_own(database.target) as session:
+        session.begin()
+        session.execute(
+            "INSERT INTO gap (market_id, from_us, cause, fill, fill_note) VALUES (?, ?, ?, 'none', '')",
+            values,
+        )
+        session.commit()
+
+
+def gaps_of(database: AnyDatabase, market: int) -> list[Row]:
+    sql = f"SELECT from_us, to_us, cause FROM gap WHERE market_id = {market} ORDER BY from_us, to_us"
+    return list(database.query(sql))
+
+
+def test_a_gap_that_was_open_after_the_last_restored_tick_is_the_hole(database: AnyDatabase) -> None:
+    build_with_last_ticks(database)
+    before = gaps_of(database, 1)
+    open_gap(database, market=1, from_us=FIRST_US + 10, cause="disconnect")
+    for _ in range(2):
+        assert record(database, EURUSD=FIRST_US + 100) == 1
+    assert gaps_of(database, 1) == [*before, (FIRST_US + 10, FIRST_US + 100, "disconnect")]
+
+
+def test_a_gap_whose_end_was_not_restored_covers_no_restored_tick(database: AnyDatabase) -> None:
+    build_with_last_ticks(database)
+    assert record(database, eurusd=FIRST_US + 21) == 1
+    assert gaps_of(database, 2) == [
+        (FIRST_US, FIRST_US + 20, "journal_full"),
+        (FIRST_US + 20, FIRST_US + 21, "downtime"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("symbol", "at_us"),
     [("EURUSD", FIRST_US + 10), ("EURUSD", FIRST_US), ("GBP/USD", FIRST_US + 100), ("UNKNOWN", FIRST_US)],

@@ -1,6 +1,6 @@
 import pytest
 
-from domain.errors import StorageBusy, StorageRefused
+from domain.errors import RowRefused, StorageBusy, StorageRefused
 from storage.faults import REASON_LENGTH, mysql_fault, sqlite_fault
 
 
@@ -9,9 +9,19 @@ def test_what_passes_by_itself_is_tried_again_soon(number: int) -> None:
     assert type(mysql_fault(number=number, text="x")) is StorageBusy
 
 
-@pytest.mark.parametrize("number", [1044, 1045, 1049, 1054, 1064, 1146, 1264, 1366, 1406])
+@pytest.mark.parametrize("number", [1044, 1045, 1049, 1054, 1064, 1146])
 def test_what_somebody_must_mend_is_tried_again_slowly(number: int) -> None:
     assert type(mysql_fault(number=number, text="x")) is StorageRefused
+
+
+@pytest.mark.parametrize("number", [1264, 1366, 1406])
+def test_a_row_that_a_server_refuses_for_its_data_is_told_apart(number: int) -> None:
+    assert type(mysql_fault(number=number, text="x")) is RowRefused
+
+
+@pytest.mark.parametrize("code", [18, 19, 20, 1555])
+def test_a_row_that_a_file_refuses_for_its_data_is_told_apart(code: int) -> None:
+    assert type(sqlite_fault(code=code, text="x")) is RowRefused
 
 
 @pytest.mark.parametrize("number", [9999, None])
@@ -25,7 +35,7 @@ def test_a_locked_interrupted_or_full_file_is_tried_again_soon(code: int) -> Non
     assert type(sqlite_fault(code=code, text="x")) is StorageBusy
 
 
-@pytest.mark.parametrize("code", [1, 8, 11, 14, 26, 264, 1555])
+@pytest.mark.parametrize("code", [1, 8, 11, 14, 26, 264])
 def test_a_broken_or_read_only_file_is_tried_again_slowly(code: int) -> None:
     assert type(sqlite_fault(code=code, text="x")) is StorageRefused
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from databases import AnyDatabase, MariadbDatabase, OpenStore, SqliteDatabase, open_store, some_ticks
+from databases import AnyDatabase, Batch, MariadbDatabase, OpenStore, SqliteDatabase, open_store, some_ticks
 
 from domain.market import MAX_INTEGER, Tick
-from storage.batches import Batch
 from storage.history import (
     CANDLE_COLUMNS,
     GAP_COLUMNS,
@@ -206,9 +205,7 @@ def test_each_statement_of_a_page_reads_a_range_of_the_key_and_sorts_nothing(sql
     with open_store(sqlite.target) as store:
         write(store, some_ticks(markets=3, each=5))
         with contextlib.closing(store.driver.connect()) as connection:
-            session = ExplainsQueries(
-                connection=connection, dialect=store.driver.dialect, counts=store.driver.counts
-            )
+            session = ExplainsQueries(connection=connection, driver=store.driver)
             session.plans = []
             page = tick_page(session, market_id=1, span=EVERYTHING, after=None, limit=3)
             tick_page(session, market_id=1, span=EVERYTHING, after=page.next, limit=3)

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, open_store, some_ticks
+from databases import AnyDatabase, Batch, MariadbDatabase, SqliteDatabase, open_store, some_ticks
 
 from domain.errors import SchemaNewer, StorageBusy, StorageRefused
-from storage.batches import Batch
 from storage.history import Page, Span, tick_page
 from storage.reader import Reader, open_reader
 from storage.session import Session

@@ -3,11 +3,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from databases import OpenStore, SqliteDatabase, open_store, some_ticks
+from databases import Batch, OpenStore, SqliteDatabase, open_store, some_ticks
 
 from domain.errors import RejectedError
 from domain.market import MAX_INTEGER
-from storage.batches import Batch
 from supervisor.reading import MAX_PAGE_ROWS, Configured, plan, settle
 
 CONFIGURED = Configured(markets=("M0@sim", "NEW@sim"), timeframes_s=(300, 60))

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trees import grown_tree, make_settings, make_tree, until
 
+from actors.accepting import Accepting
 from actors.control import Peer
 from actors.market import Market
 from domain.database import Contact
@@ -39,7 +40,7 @@ async def test_an_ordered_stop_stores_every_accepted_tick(tmp_path: Path) -> Non
         await until(lambda: grown.tree.board.markets["EURUSD@sim"].ticks > 5)
         await grown.stop()
         assert grown.tree.finished is not None
-        assert grown.tree.finished.unstored == 0
+        assert grown.tree.finished.lost == 0
         assert grown.tree.exit_code == 0
         received = sum(row.ticks for row in grown.tree.board.markets.values())
     assert stored(tmp_path) == received
@@ -173,10 +174,10 @@ async def test_a_writer_that_crashes_ends_the_daemon_with_exit_code_1(
     async with grown_tree(tmp_path) as grown:
         await grown.all_live()
 
-        def crash() -> None:
+        async def crash(self: Accepting) -> bool:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(grown.tree.writer, "_accept_nowait", crash)
+        monkeypatch.setattr(Accepting, "accept", crash)
         with trio.fail_after(30):
             await grown.ended.wait()
         assert grown.tree.exit_code == 1
