@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-from databases import AnyDatabase, MariadbDatabase, OpenStore, open_store
+from databases import AnyDatabase, Batch, MariadbDatabase, OpenStore, open_store
 
 from domain.market import Tick
-from storage.batches import Batch
 from storage.disk import Disk
 from storage.kept import DAY_US
 from storage.retention import LOOK_EVERY_S, Notice, Retention

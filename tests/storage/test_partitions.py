@@ -1,8 +1,7 @@
-from databases import MariadbDatabase, OpenStore, open_store, some_ticks, stored_ticks
+from databases import Batch, MariadbDatabase, OpenStore, open_store, some_ticks, stored_ticks
 from simulated_days import FIRST_DAY_US, a_day
 
 from domain.market import Tick
-from storage.batches import Batch
 from storage.kept import DAY_US
 from storage.oldest import newest_tick_us, oldest_tick_us
 from storage.partitions import (

@@ -4,6 +4,7 @@ from typing import Any
 
 from databases import (
     AnyDatabase,
+    Batch,
     MariadbDatabase,
     OpenStore,
     SqliteDatabase,
@@ -14,7 +15,6 @@ from databases import (
 from simulated_days import FIRST_DAY_US, ADisk, Keeper, a_day, bytes_on_disk, empty_log, grown_fresh
 
 from domain.errors import StorageBusy
-from storage.batches import Batch
 from storage.kept import DAY_US, Kept, kept_from_us
 from storage.retention import LOOK_EVERY_S, PAUSE_S, RETRY_S
 from storage.session import Session

@@ -1,9 +1,8 @@
 from collections.abc import Callable
 
 import pytest
-from databases import AnyDatabase, OpenStore, SqliteDatabase, open_store, some_ticks
+from databases import AnyDatabase, Batch, OpenStore, SqliteDatabase, open_store, some_ticks
 
-from storage.batches import Batch
 from storage.progress import Progress
 from storage.session import Session
 from storage.slices import SLICE_ROWS, CandleSweep, delete_old_gaps, delete_slice, free_pages, give_back_slice
