@@ -38,6 +38,13 @@ INSERT = "INSERT OR REPLACE INTO {lane}_batch VALUES (?, ?, ?, ?, ?, ?)"
 LAST = "SELECT MAX(position) FROM {lane}_batch"
 
 FULL, BUSY, LOCKED = 13, 5, 6  # SQLite's result codes
+# What a file's own content cannot cause: rights, locks, memory, a disk without room.
+OUTSIDE = frozenset({3, BUSY, LOCKED, 7, 8, FULL, 14, 23})
+IOERR = 10
+IOERR_READS = frozenset({IOERR | 1 << 8, IOERR | 2 << 8, IOERR | 33 << 8})  # …_READ, _SHORT_READ, _CORRUPTFS
+
+# A damaged name in one of SQLite's messages makes the second of these out of the first.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class Damaged(ValueError):
@@ -47,7 +54,21 @@ class Damaged(ValueError):
 def connect(path: Path) -> sqlite3.Connection:
     """Open the journal for writing; make it where it is missing."""
     if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o640))  # its other files get the same mode
+        _make(path)
+    return _connect_writable(path)
+
+
+def _make(path: Path) -> None:
+    """Make an empty journal, whole from the moment it has its name: a file without content is damaged."""
+    new = path.with_name(path.name + ".new")
+    for suffix in ("", "-wal", "-shm"):
+        new.with_name(new.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_WRONLY, 0o640))  # its other files get the same mode
+    _connect_writable(new).close()
+    new.rename(path)
+
+
+def _connect_writable(path: Path) -> sqlite3.Connection:
     connection = _connect(f"file:{_quoted(path)}?mode=rw")
     with contextlib.ExitStack() as undo:
         undo.callback(connection.close)
@@ -107,8 +128,14 @@ def insert(connection: sqlite3.Connection, batch: JournalBatch) -> None:
     connection.execute(INSERT.format(lane=batch.lane), values).close()
 
 
-def translate(exc: sqlite3.Error, *, path: Path) -> JournalFull | JournalBroken:
-    """Return our error for the module's."""
+def is_damage(exc: Exception) -> bool:
+    """Whether the file's content is to blame; else it may be sound, and only out of reach now."""
+    code = getattr(exc, "sqlite_errorcode", 0)
+    return code in IOERR_READS or code & 0xFF not in {*OUTSIDE, IOERR}
+
+
+def translate(exc: Exception, *, path: Path) -> JournalFull | JournalBroken:
+    """Return our error for one of `ERRORS`."""
     code = getattr(exc, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary == FULL:
