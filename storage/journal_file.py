@@ -86,6 +86,16 @@ def _connect_writable(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def has_our_schema(connection: sqlite3.Connection) -> bool:
+    """Whether the tables are ours, letter by letter: a damaged one may hide all rows and seem well."""
+    schema = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+    with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+        for lane in Lane:
+            ours.execute(TABLE.format(lane=lane)).close()
+        wanted = ours.execute(schema).fetchall()
+    return connection.execute(schema).fetchall() == wanted
+
+
 def connect_readonly(path: Path) -> sqlite3.Connection:
     """Open a journal without changing it, what its write-ahead log holds included."""
     return _connect(f"file:{_quoted(path)}?mode=ro")
@@ -111,6 +121,8 @@ def as_batch(lane: Lane, row: tuple[int, int, int, int, int, bytes]) -> JournalB
     """Return the batch of a row of `BATCHES`; raise `Damaged` where it is not what was written."""
     position, journal_id, number, rows, expected, payload = row
     try:
+        if not isinstance(position, int):  # a damaged table may have no key
+            raise Damaged("no position")
         if checksum(payload, journal_id=journal_id, lane=lane, number=number, rows=rows) != expected:
             raise Damaged(f"batch {number} of journal {journal_id}, lane {lane}: wrong checksum")
         return JournalBatch(

@@ -19,6 +19,7 @@ from storage.journal_file import (
     as_batch,
     connect,
     connect_readonly,
+    has_our_schema,
     insert,
     is_damage,
     translate,
@@ -43,7 +44,9 @@ class Survey:
     complaints: list[str] = attrs.field(factory=list)
     batches: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
     rows: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
+    payload_bytes: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
     last_position: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
+    first_number: dict[tuple[int, Lane], int] = attrs.field(factory=dict)
     last_number: dict[tuple[int, Lane], int] = attrs.field(factory=dict)
     last_ticks: dict[str, Tick] = attrs.field(factory=dict)  # by market
     gaps: dict[GapKey, Gap] = attrs.field(factory=dict)  # as they stand at the end
@@ -76,6 +79,7 @@ class Survey:
             self.complain(
                 f"journal {batch.journal_id}, lane {batch.lane}: batch {batch.number} after {before}"
             )
+        self.first_number.setdefault(key, batch.number)
         self.last_number[key] = batch.number
         self.last_position[batch.lane] = batch.position
         self.batches[batch.lane] += 1
@@ -138,6 +142,8 @@ def _survey(connection: sqlite3.Connection, found: Survey) -> None:
     if version != VERSION:
         found.complain(f"version {version}, this marketd knows {VERSION}")
         return
+    if not has_our_schema(connection):
+        found.complain("the tables are not as they were made")
     for (line,) in connection.execute("PRAGMA quick_check(10)").fetchall():
         if line != "ok":
             found.complain(" ".join(str(line).split()))
@@ -145,6 +151,7 @@ def _survey(connection: sqlite3.Connection, found: Survey) -> None:
         for row in connection.execute(BATCHES.format(lane=lane) + "ORDER BY position"):
             for batch in _sound(lane, row, found):
                 found.take(batch)
+                found.payload_bytes[lane] += len(row[5])
 
 
 def _sound(lane: Lane, row: tuple[int, int, int, int, int, bytes], found: Survey) -> list[JournalBatch]:

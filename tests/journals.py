@@ -13,7 +13,7 @@ from storage.acceptor import Acceptor
 from storage.journal import Journal
 from storage.journal_file import NAME
 from storage.journal_reader import JournalReader
-from storage.payloads import EventRow, JournalBatch, Lane, Money, Rows
+from storage.payloads import EventRow, JournalBatch, Lane, Money, Rows, encode
 from storage.room import Room
 
 BYTES = 1024 * 1024
@@ -76,11 +76,7 @@ def read_all(folder: Path) -> list[JournalBatch]:
 
 def contents(batches: Sequence[JournalBatch]) -> list[str]:
     """Return what batches hold and are called; where they lie is not part of it."""
-    return [repr((b.lane, b.journal_id, b.number, _rows(b))) for b in batches]
-
-
-def _rows(batch: JournalBatch) -> object:
-    return batch.rows if isinstance(batch.rows, Money) else list(batch.rows)
+    return [f"{b.lane} {b.journal_id} {b.number} {encode(b.rows)!r}" for b in batches]
 
 
 @attrs.frozen(kw_only=True)
