@@ -104,8 +104,13 @@ def test_what_could_not_be_opened_is_not_tried_at_every_turn(
 ) -> None:
     acceptor = Acceptor(tmp_path / "missing", max_bytes=BYTES)
     tries = []
-    monkeypatch.setattr(Journal, "open", tries.append)
-    assert acceptor.open().trouble == ""
+
+    def count_and_fail(self: Journal) -> None:
+        tries.append(self)
+        raise JournalBroken("no such folder")
+
+    monkeypatch.setattr(Journal, "open", count_and_fail)
+    assert acceptor.open().trouble == "no such folder"
     for _ in range(10):
         assert acceptor.accept(money=NOTHING, ticks=ticks(1)).refused_ticks == ticks(1)
     assert len(tries) == 1
