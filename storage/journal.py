@@ -20,6 +20,7 @@ from domain.gaps import Cause, Gap, GapRanges
 from domain.market import Tick
 from storage.journal_file import (
     BATCHES,
+    ERRORS,
     LAST,
     NAME,
     Damaged,
@@ -31,7 +32,7 @@ from storage.journal_file import (
 )
 from storage.payloads import JournalBatch, Lane, Money, Rows, encode
 from storage.room import Room, room
-from storage.salvage import Survey, finish_interrupted, put_right, survey
+from storage.salvage import Survey, finish_interrupted, is_there, put_right, survey
 
 Result = TypeVar("Result")
 
@@ -108,11 +109,12 @@ class Journal:
             return self._open()
 
     def _open(self) -> Opened:
-        finish_interrupted(self.path)
-        found, aside, reason = Survey(), None, ""
-        if self.path.exists():
+        aside = finish_interrupted(self.path)
+        found = Survey()
+        reason = "" if aside is None else "the start that put it right was interrupted"
+        if is_there(self.path):
             found = survey(self.path)
-            reason = found.summary()
+            reason = found.summary() or reason
         if not found.is_sound:
             found, aside = put_right(self.path)
         self._connection = connect(self.path)
@@ -321,7 +323,7 @@ class Journal:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as exc:
+        except ERRORS as exc:
             raise translate(exc, path=self.path) from exc
         except OSError as exc:
             raise JournalBroken(f"{self.path}: {exc.strerror or exc}") from exc

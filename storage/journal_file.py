@@ -37,12 +37,15 @@ BATCHES = "SELECT position, journal_id, number, rows, checksum, payload FROM {la
 INSERT = "INSERT OR REPLACE INTO {lane}_batch VALUES (?, ?, ?, ?, ?, ?)"
 LAST = "SELECT MAX(position) FROM {lane}_batch"
 
-# SQLite's result codes. The index of the log grows 32 KB at a time, and says so in its own way.
-FULL, BUSY, LOCKED, IOERR, IOERR_SHMSIZE = 13, 5, 6, 10, 4874
-# What failed round the file tells nothing of what is in it: PERM, BUSY, LOCKED, NOMEM, READONLY,
-# INTERRUPT, FULL, CANTOPEN, PROTOCOL.
-ABOUT_THE_PLACE = frozenset({3, 5, 6, 7, 8, 9, 13, 14, 15})
-IOERR_OF_CONTENT = frozenset({266, 522, 8202, 8458})  # READ, SHORT_READ, DATA, CORRUPTFS
+FULL, BUSY, LOCKED = 13, 5, 6  # SQLite's result codes
+# What a file's own content cannot cause: rights, locks, memory, a disk without room.
+OUTSIDE = frozenset({3, BUSY, LOCKED, 7, 8, 9, FULL, 14, 15, 23})
+IOERR, IOERR_SHMSIZE = 10, 4874  # the index of the log grows 32 KB at a time, and says so in its own way
+# …_READ, _SHORT_READ, _DATA, _CORRUPTFS
+IOERR_READS = frozenset({IOERR | 1 << 8, IOERR | 2 << 8, IOERR | 32 << 8, IOERR | 33 << 8})
+
+# A damaged name in one of SQLite's messages makes the second of these out of the first.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class Damaged(ValueError):
@@ -52,7 +55,21 @@ class Damaged(ValueError):
 def connect(path: Path) -> sqlite3.Connection:
     """Open the journal for writing; make it where it is missing."""
     if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o640))  # its other files get the same mode
+        _make(path)
+    return _connect_writable(path)
+
+
+def _make(path: Path) -> None:
+    """Make an empty journal, whole from the moment it has its name: a file without content is damaged."""
+    new = path.with_name(path.name + ".new")
+    for suffix in ("", "-wal", "-shm"):
+        new.with_name(new.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_WRONLY, 0o640))  # its other files get the same mode
+    _connect_writable(new).close()
+    new.rename(path)
+
+
+def _connect_writable(path: Path) -> sqlite3.Connection:
     connection = _connect(f"file:{_quoted(path)}?mode=rw")
     with contextlib.ExitStack() as undo:
         undo.callback(connection.close)
@@ -68,6 +85,16 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("COMMIT").close()
         undo.pop_all()
     return connection
+
+
+def has_our_schema(connection: sqlite3.Connection) -> bool:
+    """Whether the tables are ours, letter by letter: a damaged one may hide all rows and seem well."""
+    schema = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+    with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+        for lane in Lane:
+            ours.execute(TABLE.format(lane=lane)).close()
+        wanted = ours.execute(schema).fetchall()
+    return connection.execute(schema).fetchall() == wanted
 
 
 def connect_readonly(path: Path) -> sqlite3.Connection:
@@ -95,6 +122,8 @@ def as_batch(lane: Lane, row: tuple[int, int, int, int, int, bytes]) -> JournalB
     """Return the batch of a row of `BATCHES`; raise `Damaged` where it is not what was written."""
     position, journal_id, number, rows, expected, payload = row
     try:
+        if not isinstance(position, int):  # a damaged table may have no key
+            raise Damaged("no position")
         if checksum(payload, journal_id=journal_id, lane=lane, number=number, rows=rows) != expected:
             raise Damaged(f"batch {number} of journal {journal_id}, lane {lane}: wrong checksum")
         return JournalBatch(
@@ -112,8 +141,14 @@ def insert(connection: sqlite3.Connection, batch: JournalBatch) -> None:
     connection.execute(INSERT.format(lane=batch.lane), values).close()
 
 
-def translate(exc: sqlite3.Error, *, path: Path) -> JournalFull | JournalBroken:
-    """Return our error for the module's."""
+def is_damage(exc: Exception) -> bool:
+    """Whether the file's content is to blame; else it may be sound, and only out of reach now."""
+    code = getattr(exc, "sqlite_errorcode", 0)
+    return code in IOERR_READS or code & 0xFF not in {*OUTSIDE, IOERR}
+
+
+def translate(exc: Exception, *, path: Path) -> JournalFull | JournalBroken:
+    """Return our error for one of `ERRORS`."""
     code = getattr(exc, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary == FULL or code == IOERR_SHMSIZE:
@@ -121,13 +156,3 @@ def translate(exc: sqlite3.Error, *, path: Path) -> JournalFull | JournalBroken:
     if primary in (BUSY, LOCKED):
         return JournalLocked(f"{path}: locked by another process")
     return JournalBroken(f"{path}: {exc}")
-
-
-def is_damage(exc: sqlite3.Error) -> bool:
-    """Return whether an error tells that a file is not what was written; False where it may well be."""
-    code = getattr(exc, "sqlite_errorcode", None)
-    if code is None:
-        return True
-    if code & 0xFF == IOERR:
-        return code in IOERR_OF_CONTENT
-    return code & 0xFF not in ABOUT_THE_PLACE

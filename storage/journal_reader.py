@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from domain.errors import JournalBroken
-from storage.journal_file import BATCHES, NAME, Damaged, as_batch, connect_readonly, translate
+from storage.journal_file import BATCHES, ERRORS, NAME, Damaged, as_batch, connect_readonly, translate
 from storage.payloads import JournalBatch, Lane
 
 HEAD = "SELECT position, journal_id, number FROM {lane}_batch WHERE position > ? ORDER BY position LIMIT 1"
@@ -86,6 +86,6 @@ class JournalReader:
                 yield self._connection
             except Damaged as exc:
                 raise JournalBroken(f"{self._path}: {exc}") from exc
-            except sqlite3.Error as exc:
+            except ERRORS as exc:
                 raise JournalBroken(str(translate(exc, path=self._path))) from exc
             undo.pop_all()

@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,24 +12,27 @@ from domain.gaps import Gap
 from domain.market import Tick
 from storage.journal_file import (
     BATCHES,
+    ERRORS,
     LAST,
     VERSION,
     Damaged,
     as_batch,
     connect,
     connect_readonly,
+    has_our_schema,
     insert,
     is_damage,
+    translate,
     value,
 )
+from storage.log_file import lost_commits, read_index
 from storage.payloads import JournalBatch, Lane, Money, Rows
 
 MAX_COMPLAINTS = 5  # that are named; the others are counted
 COPIED_A_COMMIT = 1_000  # batches: the log of what is not yet committed stays small
 MOST_BATCHES_A_PAGE = 12  # 1,024 bytes by the 80 of a batch of one short tick
-WAL_HEADER = struct.Struct(">8I")  # SQLite's file format, section 4: magic … salt-1, salt-2 …
-FRAME_HEADER = struct.Struct(">6I")  # page, size after a commit (else 0), salt-1, salt-2 …
-SHM_MAX_FRAME = struct.Struct("=16xI")  # mxFrame of the first wal-index header (walformat.html)
+FILE_HEADER_BYTES = 100
+LOGGED = b"\2\2"  # at 18 in the header: written and read by way of a log
 
 GapKey = tuple[str, int, str]
 
@@ -42,7 +44,9 @@ class Survey:
     complaints: list[str] = attrs.field(factory=list)
     batches: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
     rows: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
+    payload_bytes: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
     last_position: dict[Lane, int] = attrs.field(factory=lambda: dict.fromkeys(Lane, 0))
+    first_number: dict[tuple[int, Lane], int] = attrs.field(factory=dict)
     last_number: dict[tuple[int, Lane], int] = attrs.field(factory=dict)
     last_ticks: dict[str, Tick] = attrs.field(factory=dict)  # by market
     gaps: dict[GapKey, Gap] = attrs.field(factory=dict)  # as they stand at the end
@@ -75,6 +79,7 @@ class Survey:
             self.complain(
                 f"journal {batch.journal_id}, lane {batch.lane}: batch {batch.number} after {before}"
             )
+        self.first_number.setdefault(key, batch.number)
         self.last_number[key] = batch.number
         self.last_position[batch.lane] = batch.position
         self.batches[batch.lane] += 1
@@ -90,18 +95,30 @@ class Survey:
 def survey(path: Path) -> Survey:
     """Return what a journal holds, after a look at every page and every batch of it.
 
-    Changes nothing. A file that cannot be read at all is one complaint. Raises sqlite3.Error where that
-    has another reason than the file: no room, no rights, no memory.
+    Changes nothing. A file that cannot be read at all is one complaint. Raises `JournalFull` or
+    `JournalBroken` where it is out of reach and may be sound.
     """
     found = Survey()
+    if not _has_header(path):  # SQLite would take it for a new one, and delete its log
+        found.complain(f"cut to {path.stat().st_size} bytes" if path.exists() else "missing beside its log")
+        return found
+    left = read_index(path)
     try:
         with contextlib.closing(connect_readonly(path)) as connection:
             _survey(connection, found)
-            found.complaints += _lost_commits(path, page_size=value(connection, "PRAGMA page_size"))
-    except sqlite3.Error as exc:
-        _take_for_damage(exc)
+            found.complaints += lost_commits(path, page_size=value(connection, "PRAGMA page_size"), left=left)
+    except ERRORS as exc:
+        if not is_damage(exc):
+            raise translate(exc, path=path) from exc
         found.complain(str(exc))
+    with path.open("rb") as file:
+        if file.read(FILE_HEADER_BYTES)[18:20] != LOGGED:  # it could be read, and not be written
+            found.complain("the file's header is damaged")
     return found
+
+
+def _has_header(path: Path) -> bool:
+    return path.exists() and path.stat().st_size >= FILE_HEADER_BYTES
 
 
 def first_ticks_after(path: Path, *, numbers: Mapping[int, int]) -> dict[str, int]:
@@ -112,7 +129,7 @@ def first_ticks_after(path: Path, *, numbers: Mapping[int, int]) -> dict[str, in
     first: dict[str, int] = {}
     if not path.exists():
         return first
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect_readonly(path)) as connection:
+    with contextlib.suppress(*ERRORS), contextlib.closing(connect_readonly(path)) as connection:
         for batch in _readable(connection, Lane.TICKS, Survey()):
             if batch.number > numbers.get(batch.journal_id, 0) and not isinstance(batch.rows, Money):
                 for tick in batch.rows:
@@ -122,12 +139,11 @@ def first_ticks_after(path: Path, *, numbers: Mapping[int, int]) -> dict[str, in
 
 def _survey(connection: sqlite3.Connection, found: Survey) -> None:
     version = value(connection, "PRAGMA user_version")
-    tables = value(connection, "SELECT COUNT(*) FROM sqlite_master")
-    if version == 0 and tables == 0:
-        return  # the start that was to make it was interrupted
     if version != VERSION:
         found.complain(f"version {version}, this marketd knows {VERSION}")
         return
+    if not has_our_schema(connection):
+        found.complain("the tables are not as they were made")
     for (line,) in connection.execute("PRAGMA quick_check(10)").fetchall():
         if line != "ok":
             found.complain(" ".join(str(line).split()))
@@ -135,33 +151,7 @@ def _survey(connection: sqlite3.Connection, found: Survey) -> None:
         for row in connection.execute(BATCHES.format(lane=lane) + "ORDER BY position"):
             for batch in _sound(lane, row, found):
                 found.take(batch)
-
-
-def _take_for_damage(exc: sqlite3.Error) -> None:
-    """Raise what is no damage: a sound journal would be set aside, and what is accepted in it with it."""
-    if not is_damage(exc):
-        raise exc
-
-
-def _lost_commits(path: Path, *, page_size: int) -> list[str]:
-    """Return a complaint where the write-ahead log holds commits that SQLite does not take for valid.
-
-    SQLite ends its log at the first frame whose checksum is wrong, silently. Frames of the same
-    generation (salt) after that were written later; a commit among them had been accepted. The
-    journal is open: what SQLite takes for valid stands in its index of the log.
-    """
-    wal, shm = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
-    content = wal.read_bytes() if wal.exists() else b""
-    index = shm.read_bytes() if shm.exists() else b""
-    step = FRAME_HEADER.size + page_size
-    starts = range(WAL_HEADER.size, len(content) - step + 1, step)
-    frames = [FRAME_HEADER.unpack_from(content, start) for start in starts]
-    if not frames:
-        return []
-    valid = SHM_MAX_FRAME.unpack_from(index)[0] if len(index) >= SHM_MAX_FRAME.size else 0
-    salts = {WAL_HEADER.unpack_from(content)[4:6], frames[0][2:4]}  # either may be what is damaged
-    lost = sum(n > valid and frame[1] > 0 and frame[2:4] in salts for n, frame in enumerate(frames, start=1))
-    return [f"{wal.name}: {lost} commits after frame {valid} are damaged"] if lost else []
+                found.payload_bytes[lane] += len(row[5])
 
 
 def _sound(lane: Lane, row: tuple[int, int, int, int, int, bytes], found: Survey) -> list[JournalBatch]:
@@ -191,12 +181,21 @@ def put_right(path: Path) -> tuple[Survey, Path]:
     return found, aside
 
 
-def finish_interrupted(path: Path) -> None:
-    """Finish a `put_right` that was interrupted after the damaged journal got its other name."""
+def finish_interrupted(path: Path) -> Path | None:
+    """Finish a `put_right` that was interrupted after the damaged journal got its other name; return that."""
     fresh = _salvaging(path)
+    aside = None
     if fresh.exists() and not path.exists():
+        aside = max(path.parent.glob(f"{path.name}.damaged-*[0-9]"), default=_aside(path))
+        _set_aside_log(path, aside)
         fresh.rename(path)
     _remove(fresh)
+    return aside
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a journal, or what is left of one."""
+    return path.exists() or _log(path).exists()
 
 
 def _salvaging(path: Path) -> Path:
@@ -208,25 +207,39 @@ def _remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged-{now_us()}")
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
 def _set_aside(path: Path) -> Path:
-    aside = path.with_name(f"{path.name}.damaged-{now_us()}")
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    for suffix in ("-wal", ""):  # the log first: it is never left beside a journal that is not its own
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
+    """Rename the file, then its log: as long as the log is here, it is the log of the last one renamed."""
+    aside = _aside(path)
+    if path.exists():
+        path.rename(aside)
+    _set_aside_log(path, aside)
     return aside
+
+
+def _set_aside_log(path: Path, aside: Path) -> None:
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    if _log(path).exists():
+        _log(path).rename(_log(aside))
 
 
 def _copy(source_path: Path, target_path: Path, found: Survey) -> None:
     with contextlib.closing(connect(target_path)) as target:
-        try:
-            with contextlib.closing(connect_readonly(source_path)) as source:
-                for lane in Lane:
-                    _copy_lane(source, target, lane=lane, found=found)
-        except sqlite3.Error as exc:
-            _take_for_damage(exc)
-            found.complain(str(exc))
+        if not _has_header(source_path):
+            found.complain("nothing is left of it")
+            return
+        with contextlib.closing(connect_readonly(source_path)) as source:
+            with contextlib.suppress(*ERRORS):
+                source.execute("PRAGMA writable_schema = ON").close()  # also reads what was cut short
+            for lane in Lane:
+                _copy_lane(source, target, lane=lane, found=found)
 
 
 def _copy_lane(source: sqlite3.Connection, target: sqlite3.Connection, *, lane: Lane, found: Survey) -> None:
@@ -234,48 +247,58 @@ def _copy_lane(source: sqlite3.Connection, target: sqlite3.Connection, *, lane: 
     numbers: dict[int, int] = {}
     target.execute("BEGIN IMMEDIATE").close()
     for batch in _readable(source, lane, found):
-        # Pages that lead astray may show a batch twice, or out of its order.
-        if batch.position <= position or batch.number <= numbers.get(batch.journal_id, 0):
+        # Pages that lead astray may show a batch twice, or out of its order. No checksum guards its position.
+        before = numbers.get(batch.journal_id)
+        if before is None:
+            position = max(position, batch.position - 1)
+        elif batch.number <= before:
             continue
-        for number in range(numbers.get(batch.journal_id, batch.number - 1) + 1, batch.number):
-            insert(target, _empty(batch, number=number))
-        position, numbers[batch.journal_id] = batch.position, batch.number
-        found.take(batch)
-        insert(target, batch)
+        for number in range(batch.number if before is None else before + 1, batch.number):
+            position += 1
+            insert(target, _empty(batch, number=number, position=position))
+        position, numbers[batch.journal_id] = position + 1, batch.number
+        found.take(attrs.evolve(batch, position=position))
+        insert(target, attrs.evolve(batch, position=position))
         if found.batches[lane] % COPIED_A_COMMIT == 0:
             target.execute("COMMIT").close()
             target.execute("BEGIN IMMEDIATE").close()
     target.execute("COMMIT").close()
 
 
-def _empty(after: JournalBatch, *, number: int) -> JournalBatch:
+def _empty(after: JournalBatch, *, number: int, position: int) -> JournalBatch:
     """Return what takes the place of a lost batch: so that a hole is complained of once, and not for ever."""
     rows: Rows = Money() if after.lane is Lane.MONEY else []
-    return attrs.evolve(after, number=number, position=after.position - (after.number - number), rows=rows)
+    return attrs.evolve(after, number=number, position=position, rows=rows)
 
 
 def _readable(source: sqlite3.Connection, lane: Lane, found: Survey) -> Iterator[JournalBatch]:
-    """Yield the batches that can be read: in order up to the damage, then one by one what lies behind."""
+    """Yield the batches that can be read: in order up to the damage, then one by one what lies behind.
+
+    Raises one of `ERRORS` where it is not the content that stands in the way.
+    """
     reached = 0
     try:
         for row in source.execute(BATCHES.format(lane=lane) + "ORDER BY position"):
-            if isinstance(row[0], int):
-                reached = max(reached, row[0])
-            yield from _sound(lane, row, found)
-    except sqlite3.Error as exc:
-        _take_for_damage(exc)
+            for batch in _sound(lane, row, found):
+                reached = max(reached, batch.position)
+                yield batch
+    except ERRORS as exc:
+        if not is_damage(exc):
+            raise
         found.complain(f"lane {lane} after position {reached}: {exc}")
-        for position in range(reached + 1, _last_position(source, lane, reached=reached) + 1):
-            with contextlib.suppress(sqlite3.Error):
-                rows = source.execute(
-                    BATCHES.format(lane=lane) + "WHERE position = ?", (position,)
-                ).fetchall()
-                for row in rows:
-                    yield from _sound(lane, row, found)
+    else:
+        return
+    for position in range(reached + 1, _last_position(source, lane, reached=reached) + 1):
+        with contextlib.suppress(*ERRORS):
+            rows = source.execute(BATCHES.format(lane=lane) + "WHERE position = ?", (position,)).fetchall()
+            for row in rows:
+                yield from _sound(lane, row, found)
 
 
 def _last_position(source: sqlite3.Connection, lane: Lane, *, reached: int) -> int:
-    try:
-        return value(source, LAST.format(lane=lane))
-    except sqlite3.Error:
-        return reached + MOST_BATCHES_A_PAGE * value(source, "PRAGMA page_count")
+    """Return where the lane may end: a damaged page may say anything, the file's size does not."""
+    last = most = reached
+    with contextlib.suppress(*ERRORS):
+        last = most = reached + MOST_BATCHES_A_PAGE * value(source, "PRAGMA page_count")
+        last = value(source, LAST.format(lane=lane))
+    return min(last, most)

@@ -18,6 +18,7 @@ COMMANDS = {
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
     "history": ("supervisor.commands.history", "print a market's candles or ticks"),
     "gaps": ("supervisor.commands.gaps", "print the times in which ticks are missing, and why"),
+    "journal": ("supervisor.commands.journal", "check the journal of accepted prices, batch by batch"),
     "migrate": ("supervisor.commands.migrate", "bring the database's schema up to date"),
     "backup": ("supervisor.commands.backup", "write the database and what belongs to it into one file"),
     "restore": ("supervisor.commands.restore", "bring a backup back while the daemon does not run"),
