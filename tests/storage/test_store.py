@@ -408,6 +408,40 @@ def test_database_that_went_back_behind_the_journal_gets_what_is_left(
     assert {*stored_ticks(database)} >= {*ticks[15:]}
 
 
+def test_older_copy_of_the_file_put_in_its_place_is_found_out(sqlite: SqliteDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=5, each=6)
+    copy = tmp_path / "copy.db"
+    with storing(tmp_path, sqlite.target) as run:
+        run.accept(ticks[:10])
+        run.store_all()
+        with (
+            contextlib.closing(sqlite3.connect(sqlite.target.path)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+        run.accept(ticks[10:20])
+        run.store_all()
+        copy.rename(sqlite.target.path)
+        run.accept(ticks[20:])
+        with pytest.raises(StorageBusy, match="is not the file that was opened"):
+            run.step()
+        run.store_all()
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
+def test_file_deleted_under_us_is_made_anew_from_the_journal(sqlite: SqliteDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=5, each=6)
+    with storing(tmp_path, sqlite.target) as run:
+        run.accept(ticks[:10])
+        run.store_all()
+        sqlite.target.path.unlink()
+        run.accept(ticks[10:])
+        with pytest.raises(StorageBusy, match="the file that was opened is not there"):
+            run.step()
+        run.store_all()
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
 # --- refused rows -------------------------------------------------------------------------------
 
 REFUSES = {
