@@ -199,6 +199,8 @@ class Store:
         if known is not None and number >= known:
             confirmed = self._through[lane]
         elif known is not None:
+            if number == 0:  # made anew: what earlier journals hold is not in it either
+                through = 0
             confirmed = min(confirmed, through)
             went_back = (
                 f"journal {head.journal_id}, lane {lane}: the database has batch {number}, it had {known}"

@@ -408,6 +408,23 @@ def test_database_that_went_back_behind_the_journal_gets_what_is_left(
     assert {*stored_ticks(database)} >= {*ticks[15:]}
 
 
+def test_database_made_anew_gets_also_what_earlier_runs_left(database: AnyDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=5, each=6)
+    with storing(tmp_path, database.target) as run:
+        run.accept(ticks[:5], ticks[5:10])
+        run.store_all()
+    with storing(tmp_path, database.target) as run:
+        run.accept(ticks[10:20])
+        run.store_all()
+        for table in ("tick", "market", "journal_position"):
+            database.query(f"DELETE FROM {table}")
+        run.store.forget()  # as each new connection does
+        run.accept(ticks[20:])
+        run.store_all()
+        assert sorted(position(database)) == [2, 2]
+    assert stored_ticks(database) == in_order(ticks)
+
+
 def test_older_copy_of_the_file_put_in_its_place_is_found_out(sqlite: SqliteDatabase, tmp_path: Path) -> None:
     ticks = some_ticks(markets=5, each=6)
     copy = tmp_path / "copy.db"
