@@ -130,6 +130,8 @@ class Store:
             return Done(position=work.accepted_through, confirmed=self._confirmed[lane])
         session.begin()
         place = self._find_place(session, head=head, lane=lane)
+        if place.went_back:
+            self.forget()
         crash_point("store.begun")
         batches = self._next(work, head=head, place=place)
         inserted = self._insert(session, lane=lane, rows=[each.rows for each in batches], work=work)

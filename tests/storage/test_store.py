@@ -425,6 +425,22 @@ def test_database_made_anew_gets_also_what_earlier_runs_left(database: AnyDataba
     assert stored_ticks(database) == in_order(ticks)
 
 
+def test_market_that_the_database_forgot_gets_an_id_again(database: AnyDatabase, tmp_path: Path) -> None:
+    """A dump loaded beside us breaks no connection, so nobody asks for the ids again by himself."""
+    ticks = some_ticks(markets=5, each=6)
+    with storing(tmp_path, database.target) as run:
+        run.accept(*in_lists(ticks[:20], of=10))
+        run.store_all()
+        database.query("UPDATE journal_position SET batch = 1 WHERE lane = 'ticks'")
+        database.query(f"DELETE FROM tick WHERE ts_us >= {ticks[10].ts_us}")
+        database.query("DELETE FROM market WHERE symbol = 'M4'")
+        database.query("UPDATE market SET symbol = 'OTHER' WHERE symbol = 'M3'")
+        run.accept(ticks[20:])
+        run.store_all()
+    expected = [*ticks[10:], *(tick for tick in ticks[:10] if tick.market not in {"M3@sim", "M4@sim"})]
+    assert {*stored_ticks(database)} >= {*expected}
+
+
 def test_older_copy_of_the_file_put_in_its_place_is_found_out(sqlite: SqliteDatabase, tmp_path: Path) -> None:
     ticks = some_ticks(markets=5, each=6)
     copy = tmp_path / "copy.db"
