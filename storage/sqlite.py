@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import threading
 import weakref
+from pathlib import Path
 from typing import Self
 
 import attrs
@@ -31,7 +32,31 @@ PRAGMAS = (
 
 
 class WeaklyHeldConnection(sqlite3.Connection):
-    """A connection that can be found, to interrupt it, without being kept."""
+    """A connection that can be found, to interrupt it, without being kept; it knows its file again."""
+
+    path: Path
+    identity: tuple[int, int]
+
+    def keep_in_mind(self, path: Path) -> None:
+        """Remember which file it is that was opened by this name."""
+        self.path, self.identity = path, _identity(path)
+
+    def commit(self) -> None:
+        """Make the transaction permanent, in the file that everybody else finds by this name.
+
+        SQLite goes on writing into one that was deleted or replaced, and reports no error.
+        """
+        if _identity(self.path) != self.identity:
+            raise sqlite3.OperationalError("what has this name is not the file that was opened")
+        super().commit()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as exc:
+        raise sqlite3.OperationalError(f"the file that was opened is not there: {exc.strerror}") from exc
+    return found.st_dev, found.st_ino
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -66,6 +91,7 @@ class SqliteDriver:
             for pragma in PRAGMAS:
                 connection.execute(pragma).close()
                 self.counts.statements += 1
+            connection.keep_in_mind(self.target.path)
             undo.pop_all()
         return connection
 

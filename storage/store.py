@@ -130,6 +130,8 @@ class Store:
             return Done(position=work.accepted_through, confirmed=self._confirmed[lane])
         session.begin()
         place = self._find_place(session, head=head, lane=lane)
+        if place.went_back:
+            self.forget()
         crash_point("store.begun")
         batches = self._next(work, head=head, place=place)
         inserted = self._insert(session, lane=lane, rows=[each.rows for each in batches], work=work)
@@ -199,6 +201,8 @@ class Store:
         if known is not None and number >= known:
             confirmed = self._through[lane]
         elif known is not None:
+            if number == 0:  # made anew: what earlier journals hold is not in it either
+                through = 0
             confirmed = min(confirmed, through)
             went_back = (
                 f"journal {head.journal_id}, lane {lane}: the database has batch {number}, it had {known}"
