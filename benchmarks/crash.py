@@ -23,7 +23,8 @@ import attrs
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # what the tests share
 
 from crash_oracle import Verdict
-from crashing import WINDOW_US, CrashRun, plan_lives
+from crash_plans import plan_lives
+from crashing import WINDOW_US, CrashRun
 from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, running_mariadb
 
 from domain.clock import now_us

@@ -5,132 +5,53 @@ same state directory. `tests/crash_oracle.py` judges. Shared by the tests and `b
 """
 
 import contextlib
-import enum
-import itertools
 import json
 import os
 import random
 import select
-import shutil
 import signal
 import sqlite3
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
-from crash_oracle import Evidence, Handed, Life, Verdict, as_sent, judge
-from daemons import WITHIN_S, Daemon, Sent, Settings, Simulator, Workshop, wait_until
+from crash_evidence import read_candles, read_gaps, read_handed, read_journal
+from crash_oracle import Evidence, Life, Verdict, judge
+from crash_plans import End, Plan, Size, Trouble
+from daemons import WITHIN_S, Daemon, Settings, Simulator, Workshop, wait_until
 from databases import AnyDatabase, MariadbDatabase, stored_ticks
-from expected_candles import Candles
 
 from domain.clock import now_us
-from domain.crash_points import NAMES, VARIABLE
-from domain.gaps import Gap
-from storage.payloads import Lane, decode
+from domain.crash_points import VARIABLE
 from supervisor.client import NoAnswer, NotRunning
 from supervisor.desired import FILE_NAME
 
 FLUSH_AFTER_MS = 100  # the default
 WINDOW_US = (FLUSH_AFTER_MS + 250) * 1_000
 TIMEFRAMES_S = (1, 3)
-REACHED_WITHIN_S = 4.0  # a point that is not reached by then is given up
 COMMANDED = "EURUSD"  # the market that is stopped and started by command
 YOUNG = 3  # lives: not before these is there a database that could be taken away
 
 # In most lives the journal is trimmed often. In some it is small, not trimmed, and so full soon.
+# The log gets a line before and after each accepting: of a tick that was lost too early, it tells
+# whether we were slow with it or never had it.
 SCRIPT = """
-import functools, os
+import functools, os, time
 os.environ[{variable!r}] = {crash_at!r}
 import actors.accepting, actors.writer
 actors.writer.Patience = functools.partial(actors.writer.Patience, trim_every_s={trim_every_s})
 actors.accepting.MEGABYTE = {megabyte}
+accept = actors.accepting.Accepting.accept
+async def noted(self):
+    used = self._inbox.ticks.used
+    os.write(2, b"%d accepting %d ticks\\n" % (time.time_ns() // 1000, used))
+    found = await accept(self)
+    os.write(2, b"%d accepted\\n" % (time.time_ns() // 1000))
+    return found
+actors.accepting.Accepting.accept = noted
 """
-
-
-class Size(enum.Enum):
-    """How much the journal may hold."""
-
-    LARGE = "large"
-    SMALL = "small"
-
-
-class Trouble(enum.Enum):
-    """What else happens in a life."""
-
-    NONE = "none"
-    BURST = "burst"
-    COMMANDS = "commands"
-    DATABASE_LOST = "database lost"
-    DATABASE_AWAY = "database away at the start"
-
-
-class End(enum.Enum):
-    """How a life is to end."""
-
-    POINT = "point"
-    KILL = "kill"
-    STOP = "stop"
-
-
-@attrs.frozen(kw_only=True)
-class Plan:
-    """One life as it is to be. `at_s` is when it ends, where no crash point ends it."""
-
-    end: End
-    at_s: float
-    point: str = ""
-    nth: int = 0
-    trouble: Trouble = Trouble.NONE
-    size: Size = Size.LARGE
-
-    @property
-    def crash_at(self) -> str:
-        return f"{self.point}:{self.nth}" if self.point else ""
-
-    def __str__(self) -> str:
-        how = self.crash_at or f"{self.at_s:.2f} s"
-        return f"{self.end.value} {how}, trouble: {self.trouble.value}, journal: {self.size.value}"
-
-
-MOST = {"accept": 12, "store": 5, "trim": 3, "drop": 2, "control": 2}  # passes before a crash point kills
-ANY_TROUBLE = (*[Trouble.NONE] * 6, *[Trouble.BURST] * 2, Trouble.DATABASE_LOST, Trouble.DATABASE_AWAY)
-NO_LOSS = (*[Trouble.NONE] * 3, Trouble.BURST)
-
-
-def plan_point(point: str, *, random_: random.Random) -> Plan:
-    """Return a life that ends at a crash point, the n-th time it is reached."""
-    part = point.partition(".")[0]
-    troubles = {"accept": ANY_TROUBLE, "drop": ANY_TROUBLE, "control": (Trouble.COMMANDS,)}.get(part, NO_LOSS)
-    return Plan(
-        end=End.POINT,
-        at_s=REACHED_WITHIN_S,
-        point=point,
-        nth=random_.randint(1, MOST[part]),
-        trouble=random_.choice(troubles),
-        size=Size.SMALL if part == "drop" else Size.LARGE,
-    )
-
-
-def plan_kill(*, random_: random.Random) -> Plan:
-    """Return a life that ends at any moment: while it starts, or later."""
-    return Plan(
-        end=End.KILL,
-        at_s=random_.uniform(0.2, 2.2),
-        trouble=random_.choice((*ANY_TROUBLE, Trouble.COMMANDS)),
-        size=random_.choice((*[Size.LARGE] * 7, Size.SMALL)),
-    )
-
-
-def plan_lives(*, kills: int, random_: random.Random) -> Iterator[Plan]:
-    """Yield lives with so many kills among them, two of three at a crash point, each of these in turn."""
-    points = itertools.cycle(random_.sample(NAMES, len(NAMES)))
-    for number in range(kills):
-        if random_.random() < 0.06:
-            yield Plan(end=End.STOP, at_s=random_.uniform(0.3, 1.0))
-        yield plan_kill(random_=random_) if number % 3 == 2 else plan_point(next(points), random_=random_)
 
 
 class Watch:
@@ -144,7 +65,9 @@ class Watch:
         self._thread.start()
 
     def _look(self) -> None:
-        select.select([self._file], [], [])
+        look = select.poll()
+        look.register(self._file, select.POLLIN)
+        look.poll()
         self.ended_us = now_us()
         os.close(self._file)
         self._ended.set()
@@ -264,9 +187,13 @@ class CrashRun:
         """Let the venue send what is due in half a second all at once, and again."""
         watch.wait(self._random.uniform(0.5, 1.2))
         for _ in range(2):
+            from_us = now_us()
             self._simulator.send(signal.SIGSTOP)
             watch.wait(0.5)
             self._simulator.send(signal.SIGCONT)
+            # For whoever looks at a loss: what was stamped just before may have left after it.
+            with (self.workshop.folder / "pauses").open("a", encoding="utf-8") as file:
+                file.write(f"{from_us} {now_us()}\n")
             watch.wait(self._random.uniform(0.0, 0.2))
 
     def _command(self, daemon: Daemon, watch: Watch) -> None:
@@ -373,43 +300,3 @@ def is_listening(daemon: Daemon) -> bool:
     except (NotRunning, NoAnswer):
         return False
     return True
-
-
-# --- what can be seen from outside ------------------------------------------------------------
-
-
-def read_journal(path: Path) -> frozenset[Sent]:
-    """Return the ticks in the journal of a dead daemon, without touching it: SQLite would tidy up."""
-    with tempfile.TemporaryDirectory() as folder:
-        for part in path.parent.glob(f"{path.name}*"):
-            if part.name in (path.name, f"{path.name}-wal"):
-                shutil.copy(part, folder)
-        with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-            if ("ticks_batch",) not in tables:
-                return frozenset()
-            payloads = connection.execute("SELECT payload FROM ticks_batch").fetchall()
-    return frozenset(as_sent(tick) for (payload,) in payloads for tick in decode(Lane.TICKS, payload))
-
-
-def read_handed(ledger: Path) -> list[Handed]:
-    """Return what the venue handed to sockets, and when."""
-    lines = ledger.read_text(encoding="utf-8").splitlines()
-    return [Handed(Sent.parse(line), json.loads(line)["sent_us"]) for line in lines]
-
-
-def read_gaps(database: AnyDatabase) -> list[Gap]:
-    """Return the `gap` table."""
-    rows = database.query(
-        "SELECT symbol, venue, from_us, to_us, cause FROM gap JOIN market ON market.id = gap.market_id"
-    )
-    return [Gap(f"{symbol}@{venue}", *rest) for symbol, venue, *rest in rows]
-
-
-def read_candles(database: AnyDatabase) -> Candles:
-    """Return the `candle` table."""
-    rows = database.query(
-        "SELECT symbol, venue, timeframe_s, open_us, open, high, low, close, ticks, volume, complete "
-        "FROM candle JOIN market ON market.id = candle.market_id"
-    )
-    return {(f"{row[0]}@{row[1]}", row[2], row[3]): (row[4:11]) for row in rows}

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import attrs
 import pytest
+from crash_evidence import read_gaps
 from crash_oracle import judge
-from crashing import WINDOW_US, CrashRun, End, Plan, Trouble, plan_kill, plan_point, read_gaps
+from crash_plans import End, Plan, Trouble, plan_kill, plan_point
+from crashing import WINDOW_US, CrashRun
 from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, stored_ticks
 
 from domain.crash_points import NAMES
