@@ -22,6 +22,7 @@ from wire.heartbeat import Heartbeat
 from wire.recording import Recorder
 from wire.websocket import Socket, dial
 
+LEAVE_TIMEOUT_S = 1.0  # before a close the venue has so long to confirm that it sends no more
 MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
 
 
@@ -72,6 +73,7 @@ class Connection:
         self._undecodable_in_a_row = 0
         self._may_send_at = 0.0
         self._is_closing = False
+        self._has_left = trio.Event()  # while closing: nothing is under way any more
 
     async def run(self) -> None:
         """Take a turn at the gate, open the socket, serve it until it is lost or closed."""
@@ -174,6 +176,8 @@ class Connection:
         match event:
             case Subscribed(symbols):
                 self._subscriptions.confirm(symbols)
+                if self._is_closing and not symbols:
+                    self._has_left.set()
             case Refused(symbols, reason):
                 for symbol in symbols:
                     if symbol in self._place.ports:
@@ -289,11 +293,19 @@ class Connection:
         return requests
 
     async def _say_goodbye(self, socket: Socket) -> None:
-        """Unsubscribe and close; the reader lives until the close is done."""
+        """Unsubscribe and close; the reader lives until the close is done.
+
+        What the venue sent before it heard of that is taken too: so we close when it has confirmed,
+        since nobody can read any more after our close frame.
+        """
         self._is_closing = True
         try:
-            for frame in self._subscriptions.leave_all():
+            frames = self._subscriptions.leave_all()
+            for frame in frames:
                 await self._send(socket, frame)
+            if frames:
+                with trio.move_on_after(LEAVE_TIMEOUT_S):
+                    await self._has_left.wait()
             await socket.close()
         except ConnectionLost:
             pass  # it is closed: what was wanted

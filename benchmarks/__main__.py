@@ -44,8 +44,11 @@ def main() -> None:
 
 
 def soak() -> None:
-    command = [sys.executable, "-m", "pytest", "-m", "soak", "-v"]
-    raise SystemExit(subprocess.run(command, cwd=ROOT, check=False).returncode)
+    commands = (["pytest", "-m", "soak", "-v"], ["benchmarks.crash", "--kills", "500"])
+    codes = [
+        subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode for words in commands
+    ]
+    raise SystemExit(max(map(abs, codes)))
 
 
 def bench() -> None:

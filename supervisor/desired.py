@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from domain.clock import now_us
+from domain.crash_points import crash_point
 from domain.states import Desired
 
 FILE_NAME = "control.json"
@@ -138,6 +139,7 @@ def write(state_dir: Path, state: DesiredState) -> None:
         file.write(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    crash_point("control.written")
     fresh.rename(path)
     directory = os.open(state_dir, os.O_RDONLY)
     try:

@@ -86,7 +86,8 @@ class Operator:
         if branch.connection.place.row.hold is not None:
             branch.connection.child.start()
         branch.port.gaps.resume(at_us=now_us())
-        if not branch.connection.place.row.is_open:
+        # Until it is subscribed its ticks are missed; one that runs already misses none.
+        if branch.port.row.desired is Desired.STOPPED or not branch.connection.place.row.is_open:
             branch.port.gaps.trouble(Cause.DISCONNECT)
         branch.child.start()
 

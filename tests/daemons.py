@@ -212,6 +212,7 @@ class Settings:
     probe_every_s: float = 60.0
     store_every_ms: int = 200
     log_level: str = "info"
+    storage: str = ""  # more lines of [storage]
     more: str = ""
 
     def text(self) -> str:
@@ -226,6 +227,7 @@ log_level = "{self.log_level}"
 url = "{self.database.url}"
 {password}
 store_every_ms = {self.store_every_ms}
+{self.storage}
 [supervision]
 start_delay_ms = {self.start_delay_ms}
 starts_per_pass = {self.starts_per_pass}

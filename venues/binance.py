@@ -106,6 +106,10 @@ class BinanceAdapter:
         """Return one frame for all."""
         for symbol in symbols:
             self._symbols.pop(self._stream(symbol), None)
+        return self.leave(symbols)
+
+    def leave(self, symbols: Sequence[str]) -> list[str]:
+        """Return one frame for all; its answer confirms no symbol."""
         request = self._request("UNSUBSCRIBE", symbols)
         self._asked[self._last_id] = ()
         return [request]

@@ -55,7 +55,10 @@ class Adapter(Protocol):
         """Return the frames that subscribe these symbols."""
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
-        """Return the frames that end these symbols' subscriptions."""
+        """Return the frames that end these symbols' subscriptions; prices on the way are not told."""
+
+    def leave(self, symbols: Sequence[str]) -> list[str]:
+        """Return the frames that end all there is before a close; prices on the way are still told."""
 
     def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
         """Return what a frame says, in its order.

@@ -47,9 +47,9 @@ class Subscriptions:
                 answer.fail(PermanentError(error))
 
     def leave_all(self) -> list[str]:
-        """Return the frames that end every subscription."""
+        """Return the frames that end every subscription before the session is closed."""
         symbols = sorted(self._confirmed | self._asked.keys())
-        return self._adapter.unsubscribe(symbols) if symbols else []
+        return self._adapter.leave(symbols) if symbols else []
 
     def lose(self) -> None:
         """The session is over: nobody waits on it any longer."""

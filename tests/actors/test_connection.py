@@ -482,6 +482,7 @@ async def test_the_reader_lives_until_the_goodbye_is_done(patient_clock: MockClo
         assert trio.current_time() < asked + CLOSE_TIMEOUT_S  # it was not cut short
         await settled()
     assert venue.goodbyes == [1000]
+    assert [tick.seq for tick in running.feed.recorded()] == list(range(1000))
 
 
 @pytest.mark.parametrize("symbols", [(), ("EURUSDT",)])

@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain import crash_points
 from domain.states import Desired
 from supervisor import desired
 from supervisor.desired import DesiredState, KillSwitch, decode_restored, merge_restored
@@ -106,6 +110,19 @@ def test_a_power_cut_at_any_step_leaves_the_old_or_the_new(
         with pytest.raises(PowerCut):
             desired.write(tmp_path, new)
     assert desired.read(tmp_path) in (STATE, new)
+
+
+def test_a_kill_before_the_new_has_its_name_leaves_the_old(tmp_path: Path) -> None:
+    desired.write(tmp_path, STATE)
+    script = (
+        "from pathlib import Path\n"
+        "from supervisor import desired\n"
+        f"desired.write(Path({str(tmp_path)!r}), desired.DesiredState())"
+    )
+    environment = os.environ | {crash_points.VARIABLE: "control.written:1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert desired.read(tmp_path) == STATE
 
 
 def test_the_content_is_on_disk_before_it_takes_the_place_of_the_old(

@@ -62,6 +62,28 @@ async def test_a_started_market_comes_alive_again(tmp_path: Path) -> None:
         assert (wanted(tmp_path).stopped, wanted(tmp_path).started) == ([], ["EURUSD@sim"])
 
 
+async def test_from_a_start_to_the_first_tick_there_is_a_gap(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path) as grown:
+        await grown.all_live()
+        port = grown.tree.markets["EURUSD@sim"].port
+        await grown.ask("market", action="stop", markets=["EURUSD@sim"])
+        before, ticks = port.gaps.count, port.row.ticks
+        await grown.ask("market", action="start", markets=["EURUSD@sim"])
+        await until(lambda: port.row.ticks > ticks)
+        assert port.gaps.count == before + 1
+        assert port.gaps.open is None
+
+
+async def test_a_start_of_a_running_market_makes_no_gap(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path) as grown:
+        await grown.all_live()
+        gaps = grown.tree.markets["EURUSD@sim"].port.gaps
+        before = gaps.count
+        await grown.ask("market", action="start", markets=["EURUSD@sim"])
+        assert gaps.count == before
+        assert gaps.open is None
+
+
 async def test_a_restarted_market_comes_alive_again_and_counts_it(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         await grown.all_live()

@@ -176,6 +176,14 @@ def test_a_second_answer_confirms_nothing() -> None:
     assert only(asked.receive('{"result":null,"id":1}')) == Unknown("answer to nobody")
 
 
+def test_prices_are_told_until_the_session_is_closed() -> None:
+    left = adapter("BNBBTC")
+    (frame,) = left.leave(["BNBBTC"])
+    assert json.loads(frame)["method"] == "UNSUBSCRIBE"
+    assert isinstance(only(left.receive(TRADE)), PriceUpdate)
+    assert only(left.receive('{"result":null,"id":2}')) == Subscribed(())
+
+
 def test_the_answer_to_an_unsubscribe_confirms_no_symbol() -> None:
     asked = adapter("EURUSDT")
     asked.unsubscribe(["EURUSDT"])

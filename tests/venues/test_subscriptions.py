@@ -21,6 +21,9 @@ class SaysWhatItIsAsked:
     def unsubscribe(self, symbols: list[str]) -> list[str]:
         return ["-" + ",".join(symbols)]
 
+    def leave(self, symbols: list[str]) -> list[str]:
+        return self.unsubscribe(symbols)
+
 
 @attrs.define
 class Noted:
