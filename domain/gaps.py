@@ -1,6 +1,7 @@
 """Times without ticks: the causes, the rows of the `gap` table, and who keeps account of them."""
 
 import enum
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import attrs
 from domain.market import Tick
 
 FOLD_US = 60_000_000  # ticks given up within so much of the last ones make the same gap longer
+MOST_OWN = 64  # rows of this run that a market knows by name
 MOST_CHANGED = 10_000  # rows that wait to be accepted
 
 
@@ -91,10 +93,11 @@ class GapRanges:
         self._latest: dict[str, Gap] = {}
 
     def add(self, ticks: Sequence[Tick]) -> list[Gap]:
-        """Return the new or longer rows that these lost ticks make, one a market."""
-        changed: dict[str, Gap] = {}
+        """Return the new or longer rows that these lost ticks make."""
+        changed: dict[tuple[str, int], Gap] = {}
         for tick in ticks:
-            changed[tick.market] = self._with(tick.market, tick.ts_us)
+            gap = self._with(tick.market, tick.ts_us)
+            changed[gap.market, gap.from_us] = gap
         return list(changed.values())
 
     def _with(self, market: str, ts_us: int) -> Gap:
@@ -121,7 +124,7 @@ class GapTracker:
 
     `last_us` is the time of its last recorded tick, -1 before the first: without one before it
     there is no gap. Of troubles that overlap the first cause stays. `count` is of trouble, in this
-    run, for status.
+    run, for status. A row that our clock has closed is shortened if the venue's is behind it.
     """
 
     market: str
@@ -133,9 +136,15 @@ class GapTracker:
     _rested_until_us: int = -1
     _is_remembered: bool = False
     _left_open: list[Gap] = attrs.field(factory=list)  # by the last run, beside `open`
+    _closed_by_clock: list[Gap] = attrs.field(factory=list)  # since the last tick
+    # Rows of this run, the latest: the database may show as open what is closed by now.
+    _own: deque[tuple[int, str]] = attrs.field(factory=lambda: deque(maxlen=MOST_OWN))
+    _at_start: Gap | None = None  # the row of the pause before this run
 
     def tick(self, ts_us: int) -> None:
         """Take note of a recorded tick: it ends an open gap. Called for each, so it does little."""
+        if self._closed_by_clock:
+            self._shorten(ts_us)
         if self.open is not None:
             self._end_by_tick(self.open, ts_us)
         if self.first_us is None:
@@ -155,8 +164,8 @@ class GapTracker:
         if self.open is not None:
             if self.open.cause in AT_REST:
                 return
-            since = max(since, at_us)
-            self._end(self.open, to_us=since)
+            since = max(since, at_us, self.open.from_us)
+            self._end_by_clock(self.open, to_us=since)
         if self.last_us >= 0:
             self._begin(since, cause)
 
@@ -164,7 +173,7 @@ class GapTracker:
         """The market is started, or open, again: what is missing from here on is trouble."""
         if self.open is not None and self.open.cause in AT_REST:
             self._rested_until_us = max(at_us, self.open.from_us)
-            self._end(self.open, to_us=self._rested_until_us)
+            self._end_by_clock(self.open, to_us=self._rested_until_us)
 
     def clock_stepped_back(self, *, ts_us: int) -> None:
         """The next tick, at `ts_us`, is earlier than the last: the time between is told twice."""
@@ -172,6 +181,7 @@ class GapTracker:
             self.ledger.put(Gap(self.market, ts_us, self.last_us, Cause.CLOCK))
             self.count += 1
             self.last_us = ts_us
+            self._rested_until_us = min(self._rested_until_us, ts_us)
 
     def remember(self, before: Remembered, *, is_at_rest: bool, at_us: int) -> None:
         """Take note of what was before this run, at its start or as late as it becomes known.
@@ -183,8 +193,11 @@ class GapTracker:
             self._remember_late(before)
         else:
             self.last_us = before.last.ts_us
-            *self._left_open, left_open = sorted(before.open_gaps) or (None,)
+            *others, left_open = sorted(before.open_gaps) or (None,)
             self._adopt(left_open, is_at_rest=is_at_rest, at_us=at_us)
+            for gap in others:
+                if gap is not None:
+                    self._take_left_open(gap, last_us=before.last.ts_us)
         self._is_remembered = True
 
     def _adopt(self, left_open: Gap | None, *, is_at_rest: bool, at_us: int) -> None:
@@ -194,22 +207,39 @@ class GapTracker:
             self._end(left_open, to_us=self.last_us)
         elif left_open is not None:
             if (left_open.cause in AT_REST) == is_at_rest:
-                self.open = left_open
+                self.open = self._at_start = left_open
+                self._own.append(_name(left_open))
                 self.count += not is_at_rest
                 return
             since = max(at_us, left_open.from_us)
-            self._end(left_open, to_us=since)
+            self._end_by_clock(left_open, to_us=since)
         self._begin(since, Cause.STOPPED if is_at_rest else Cause.DOWNTIME)
+        self._at_start = self.open
 
     def _remember_late(self, before: Remembered) -> None:
-        ours = self.open and self.open[:2] + self.open[3:4]
-        self._left_open += [gap for gap in before.open_gaps if gap[:2] + gap[3:4] != ours]
+        own = set(self._own)
+        for gap in before.open_gaps:
+            if _name(gap) not in own:
+                self._take_left_open(gap, last_us=before.last.ts_us)
         if self.first_us is None:
             return
-        if not self._left_open and not self._is_remembered and before.last.ts_us < self.first_us:
-            self.ledger.put(Gap(self.market, before.last.ts_us, self.first_us, Cause.DOWNTIME))
+        if not self._left_open and self._at_start is None and before.last.ts_us < self.first_us:
+            self._at_start = Gap(self.market, before.last.ts_us, self.first_us, Cause.DOWNTIME)
+            self.ledger.put(self._at_start)
             self.count += 1
         self._close_left_open(self.first_us)
+
+    def _take_left_open(self, gap: Gap, *, last_us: int) -> None:
+        """Let a row that the last run left open end with this run's first tick.
+
+        Where the pause has a row already, or ticks came after it, nothing is left to it beyond them.
+        """
+        if self._at_start is not None:
+            self.ledger.put(gap._replace(to_us=max(gap.from_us, self._at_start.from_us)))
+        elif gap.from_us < last_us:
+            self.ledger.put(gap._replace(to_us=last_us))
+        else:
+            self._left_open.append(gap)
 
     def _close_left_open(self, first_us: int) -> None:
         for gap in self._left_open:
@@ -220,6 +250,7 @@ class GapTracker:
         if self.ledger.has_ended:
             return
         self.open = Gap(self.market, from_us, None, cause)
+        self._own.append(_name(self.open))
         self.ledger.put(self.open)
         self.count += cause not in AT_REST
 
@@ -227,8 +258,24 @@ class GapTracker:
         self.ledger.put(gap._replace(to_us=to_us))
         self.open = None
 
+    def _end_by_clock(self, gap: Gap, *, to_us: int) -> None:
+        self._end(gap, to_us=to_us)
+        self._closed_by_clock.append(gap._replace(to_us=to_us))
+
+    def _shorten(self, ts_us: int) -> None:
+        """Let no row that our clock closed reach over a tick: it was sent by another clock."""
+        for gap in self._closed_by_clock:
+            if gap.to_us is not None and gap.from_us < ts_us < gap.to_us:
+                self.ledger.put(gap._replace(to_us=ts_us))
+        self._closed_by_clock = []
+
     def _end_by_tick(self, gap: Gap, ts_us: int) -> None:
         self._end(gap, to_us=max(ts_us, gap.from_us))
         if gap.cause in AT_REST:
             # It was under way when the market was stopped; the rest goes on after it.
             self._begin(max(ts_us, gap.from_us), Cause(gap.cause))
+
+
+def _name(gap: Gap) -> tuple[int, str]:
+    """Return what names a row of one market."""
+    return gap.from_us, gap.cause

@@ -231,7 +231,7 @@ class Journal:
         need = sum(_bytes_of(rows) for _, rows in entries)
         if need and self._missing_bytes(connection, need) > 0:
             need += self.path.stat().st_size // SHED_PART
-        gaps: dict[str, Gap] = {}
+        gaps: dict[tuple[str, int], Gap] = {}
         shed = 0
         while need and self._missing_bytes(connection, need) > 0:
             batches = self._delete_oldest(connection)
@@ -239,7 +239,7 @@ class Journal:
                 break
             for ticks in (_ticks(batch.rows) for batch in batches):
                 shed += len(ticks)
-                gaps |= {gap.market: gap for gap in self._shed.add(ticks)}
+                gaps |= {(gap.market, gap.from_us): gap for gap in self._shed.add(ticks)}
         return list(gaps.values()), shed
 
     def _delete_oldest(self, connection: sqlite3.Connection) -> list[JournalBatch] | None:
