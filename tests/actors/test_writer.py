@@ -169,6 +169,36 @@ async def test_a_transactions_worth_is_stored_without_waiting_for_the_time(
         assert running.writer.statistics().waiting == 5
 
 
+async def test_a_steady_writer_spends_six_statements_a_transaction_and_no_connection(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    settings = StorageSettings(flush_after_ms=1, store_every_ms=600_000, flush_rows=2_000, timeframes_s=[])
+    server = mariadb.server
+    async with running_writer(tmp_path, mariadb.target, settings=settings) as running:
+        running.ticks.put_nowait(some_ticks(markets=1_000, each=2))
+        await running.until_stored(2_000)
+        connections, questions = server.status("Connections"), server.status("Questions")
+        for cycle in range(1, 11):  # each is what 1,000 markets send in a second
+            first_us = 1_700_000_000_000_000 + cycle * 10**7
+            running.ticks.put_nowait(some_ticks(markets=1_000, each=2, first_us=first_us))
+            await running.until_stored(2_000 * (cycle + 1))
+        assert server.status("Connections") == connections
+        # BEGIN, the position's INSERT and SELECT, the ticks, the position's UPDATE, COMMIT; at the
+        # default of a transaction each two seconds that is three a second.
+        assert server.status("Questions") - questions == 10 * 6 + 2
+        assert running.writer.statistics().connects == 2  # its own, and the migration's
+
+
+async def test_no_timeframes_mean_no_candles(database: AnyDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=2, each=3)
+    settings = attrs.evolve(QUICK, timeframes_s=[])
+    async with running_writer(tmp_path, database.target, settings=settings) as running:
+        running.ticks.put_nowait(ticks)
+        await running.until_stored(len(ticks))
+    assert stored_ticks(database) == in_order(ticks)
+    assert database.query("SELECT COUNT(*) FROM candle") == [(0,)]
+
+
 # --- first contact ------------------------------------------------------------------------------
 
 
