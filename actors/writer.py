@@ -214,9 +214,8 @@ class Writer:
 
     def _is_due(self) -> bool:
         """Whether a transaction's worth of ticks waits, in RAM or behind it in the journal."""
-        lane = Lane.TICKS
-        rows = self._accepting.shelves[lane].rows
-        return rows >= self._settings.flush_rows or (self._has_work(lane) and rows == 0)
+        rows = self._accepting.shelves[Lane.TICKS].rows
+        return rows >= self._settings.flush_rows or self._is_behind(Lane.TICKS)
 
     def _has_work(self, lane: Lane) -> bool:
         return self._accepting.accepted_through[lane] > self._stored_through[lane]
@@ -298,8 +297,9 @@ class Writer:
         )
 
     def _is_behind(self, lane: Lane) -> bool:
-        """Whether batches wait that are in the journal only."""
-        return self._has_work(lane) and self._accepting.shelves[lane].rows == 0
+        """Whether batches wait that are in the journal only; RAM may have begun anew with later ones."""
+        next_one = self._stored_through[lane] + 1
+        return self._has_work(lane) and not self._accepting.shelves[lane].begins_at(next_one)
 
     async def _succeeds(self, prepare: Callable[[], Callable[[Session], Result]]) -> Result | None:
         """Run what `prepare` makes in the thread until it succeeds; None where finishing ended that."""

@@ -23,6 +23,10 @@ class Shelf:
             self._batches.clear()
             self.rows = 0
 
+    def begins_at(self, position: int) -> bool:
+        """Return whether the batch at this position is the first one here."""
+        return bool(self._batches) and self._batches[0].position == position
+
     def drop_through(self, position: int) -> None:
         """Forget what is stored."""
         while self._batches and self._batches[0].position <= position:

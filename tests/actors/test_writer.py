@@ -649,6 +649,32 @@ async def test_a_database_that_keeps_up_is_stored_into_from_ram(
     assert stored_ticks(database) == in_order(ticks)
 
 
+async def test_behind_it_streams_from_the_journal_without_pause_and_then_goes_on_from_ram(
+    sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
+    settings = StorageSettings(flush_after_ms=1, store_every_ms=600_000, flush_rows=10)
+    ticks = some_ticks(markets=1, each=240)
+    async with running_writer(tmp_path, sqlite.target, settings=settings) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        seen = watch(running)
+        with contextlib.closing(sqlite3.connect(sqlite.target.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for n, batch in enumerate(in_lists(ticks[:230], of=5), start=1):
+                running.ticks.put_nowait(batch)
+                await running.until_accepted(5 * n)
+            shelf = running.writer._accepting.shelves[Lane.TICKS]
+            assert shelf.rows == 5  # let go of at each fifth batch, and begun anew with the last
+        await running.until_stored(230)  # no other tick comes, and the time does not either
+        streamed = [work for work in seen if work.offered and work.offered[0].position == 46]
+        assert len(streamed) > 10
+        assert {work.until_us for work in streamed} == {None}
+        running.ticks.put_nowait(ticks[230:])
+        await running.until_stored(240)
+        assert seen[-1].offered
+        assert seen[-1].until_us is not None
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
 async def test_a_start_stores_what_was_left_first_and_skips_what_is_stored(
     database: AnyDatabase, tmp_path: Path
 ) -> None:
