@@ -221,10 +221,11 @@ class Writer:
         return self._accepting.accepted_through[lane] > self._stored_through[lane]
 
     async def _trim(self) -> None:
-        """Trim the journal, each time up to what was confirmed the time before."""
+        """Trim the journal, each time up to what was confirmed the time before, and still is."""
         while True:
-            confirmed = dict(self._confirmed)
+            before = dict(self._confirmed)
             await trio.sleep(self._patience.trim_every_s)
+            confirmed = {lane: min(before[lane], self._confirmed[lane]) for lane in Lane}
             await self._accepting.trim(confirmed)
 
     # --- store --------------------------------------------------------------------------------

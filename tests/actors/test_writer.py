@@ -759,6 +759,27 @@ def watch_trims(running: Running) -> list[dict[Lane, int]]:
     return seen
 
 
+async def test_what_the_database_no_longer_has_is_not_trimmed(
+    autojump_clock: trio.testing.MockClock, sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
+    """It had more when the last trim was over, and went back in the minute since then."""
+    running = make_writer(tmp_path, sqlite.target, patience=Patience())
+    seen: list[dict[Lane, int]] = []
+
+    async def note(through: dict[Lane, int]) -> None:
+        seen.append(through)
+
+    running.writer._accepting.trim = note  # type: ignore[method-assign]
+    running.writer._confirmed = {Lane.MONEY: 3, Lane.TICKS: 9}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.writer._trim)
+        await trio.sleep(1)
+        running.writer._confirmed = {Lane.MONEY: 5, Lane.TICKS: 2}
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert seen == [{Lane.MONEY: 3, Lane.TICKS: 2}]
+
+
 # --- without a journal --------------------------------------------------------------------------
 
 
