@@ -224,17 +224,18 @@ class Writer:
 
     def _is_due(self) -> bool:
         """Whether a transaction's worth of ticks waits, in RAM or behind it in the journal."""
-        lane = Lane.TICKS
-        return self._accepting.shelves[lane].rows >= self._settings.flush_rows or self._is_behind(lane)
+        rows = self._accepting.shelves[Lane.TICKS].rows
+        return rows >= self._settings.flush_rows or self._is_behind(Lane.TICKS)
 
     def _has_work(self, lane: Lane) -> bool:
         return self._accepting.accepted_through[lane] > self._stored_through[lane]
 
     async def _trim(self) -> None:
-        """Trim the journal, each time up to what was confirmed the time before."""
+        """Trim the journal, each time up to what was confirmed the time before, and still is."""
         while True:
-            confirmed = dict(self._confirmed)
+            before = dict(self._confirmed)
             await trio.sleep(self._patience.trim_every_s)
+            confirmed = {lane: min(before[lane], self._confirmed[lane]) for lane in Lane}
             await self._accepting.trim(confirmed)
 
     # --- store --------------------------------------------------------------------------------
@@ -337,10 +338,9 @@ class Writer:
         )
 
     def _is_behind(self, lane: Lane) -> bool:
-        """Whether batches wait that are in the journal only."""
-        first = self._accepting.shelves[lane].first(max_rows=1)
-        next_position = self._stored_through[lane] + 1
-        return self._has_work(lane) and (not first or first[0].position > next_position)
+        """Whether batches wait that are in the journal only; RAM may have begun anew with later ones."""
+        next_one = self._stored_through[lane] + 1
+        return self._has_work(lane) and not self._accepting.shelves[lane].begins_at(next_one)
 
     async def _succeeds(self, prepare: Callable[[], Callable[[Session], Result]]) -> Result | None:
         """Run what `prepare` makes in the thread until it succeeds; None where finishing ended that."""

@@ -134,7 +134,7 @@ class CandleKeeper:
 
     def _late_cells(self, ticks: Sequence[Tick], *, through_us: Mapping[int, int]) -> set[Cell]:
         """Return which markets have ticks in which steps that some timeframe has behind it."""
-        latest_us = max(through_us.values())
+        latest_us = max(through_us.values(), default=0)
         if min(map(time_of, ticks), default=latest_us) >= latest_us:
             return set()
         step_us = self._step_us

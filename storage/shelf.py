@@ -33,6 +33,10 @@ class Shelf:
             self.rows = 0
             self._is_idle = True
 
+    def begins_at(self, position: int) -> bool:
+        """Return whether the batch at this position is the first one here."""
+        return bool(self._batches) and self._batches[0].position == position
+
     def stored(self, *, through: int, accepted_through: int) -> None:
         """Forget what is stored; take what comes from now on, where storing has almost caught up."""
         while self._batches and self._batches[0].position <= through:

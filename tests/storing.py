@@ -96,7 +96,7 @@ class Storing:
 
         done = self.pool.run(store)
         self.through[lane], self.confirmed[lane] = done.position, done.confirmed
-        self.shelves[lane].drop_through(done.position)
+        self.shelves[lane].stored(through=done.position, accepted_through=self.accepted_through[lane])
         self.journal.stored_through[lane] = done.position
         return done
 
@@ -112,7 +112,7 @@ class Storing:
     def forget_ram(self) -> None:
         """Let go of what is on the shelves, as when the database falls behind."""
         for shelf in self.shelves.values():
-            shelf.drop_through(2**62)
+            shelf.stored(through=2**62, accepted_through=2**62)
 
 
 @contextlib.contextmanager

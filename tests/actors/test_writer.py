@@ -3,13 +3,15 @@ import functools
 import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pymysql
 import pytest
 import trio
+import trio.testing
 from databases import (
     AnyDatabase,
     MariadbDatabase,
@@ -20,16 +22,23 @@ from databases import (
     some_ticks,
     stored_ticks,
 )
+from disks import fill, remount, small_disk
+from proxy import Fate, running_proxy
+from storing import in_lists
 
-from actors.mailbox import BatchMailbox, Mailbox
+import storage.acceptor
+from actors.mailbox import BatchMailbox, Inbox, Mailbox
 from actors.writer import Patience, Writer
 from domain.database import Contact, DatabaseState
 from domain.errors import InvariantError, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event
+from domain.gaps import Gap, GapLedger
 from domain.market import Tick
 from domain.messages import ActorEvent
+from storage.payloads import Lane
 from storage.settings import StorageSettings
-from storage.target import MysqlTarget, Target
+from storage.store import Work
+from storage.target import MysqlTarget, SqliteTarget, Target
 
 GUARD_S = 30.0  # only against hanging
 QUICK = StorageSettings(flush_after_ms=1, store_every_ms=5, read_timeout_s=600)
@@ -45,11 +54,15 @@ class Running:
     writer: Writer
     ticks: BatchMailbox[list[Tick]]
     events: Mailbox[ActorEvent]
+    gaps: GapLedger
 
     async def until(self, is_true: Callable[[], object]) -> None:
         with trio.fail_after(GUARD_S):
             while not is_true():  # noqa: ASYNC110
                 await trio.sleep(0.002)  # what is waited for happens outside of trio
+
+    async def until_accepted(self, count: int) -> None:
+        await self.until(lambda: self.writer.statistics().accepted >= count)
 
     async def until_stored(self, count: int) -> None:
         await self.until(lambda: self.writer.statistics().stored >= count)
@@ -60,19 +73,22 @@ class Running:
 
 
 def make_writer(
-    target: Target, *, settings: StorageSettings = QUICK, patience: Patience = IMPATIENT, bound: int = 100_000
+    folder: Path, target: Target, *, settings: StorageSettings = QUICK, patience: Patience = IMPATIENT
 ) -> Running:
-    ticks: BatchMailbox[list[Tick]] = BatchMailbox(name="writer/ticks", bound=bound)
-    events: Mailbox[ActorEvent] = Mailbox(name="writer/events", bound=1_000)
-    writer = Writer(settings=settings, target=target, ticks=ticks, events=events, patience=patience)
-    return Running(writer=writer, ticks=ticks, events=events)
+    inbox = Inbox(
+        ticks=BatchMailbox(name="writer/ticks", bound=1_000_000),
+        events=Mailbox(name="writer/events", bound=1_000),
+        gaps=GapLedger(),
+    )
+    writer = Writer(folder=folder, settings=settings, target=target, inbox=inbox, patience=patience)
+    return Running(writer=writer, ticks=inbox.ticks, events=inbox.events, gaps=inbox.gaps)
 
 
 @contextlib.asynccontextmanager
 async def running_writer(
-    target: Target, *, settings: StorageSettings = QUICK, patience: Patience = IMPATIENT, bound: int = 100_000
+    folder: Path, target: Target, *, settings: StorageSettings = QUICK, patience: Patience = IMPATIENT
 ) -> AsyncIterator[Running]:
-    running = make_writer(target, settings=settings, patience=patience, bound=bound)
+    running = make_writer(folder, target, settings=settings, patience=patience)
     with trio.fail_after(4 * GUARD_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(functools.partial(running.writer.run))
@@ -83,9 +99,10 @@ async def running_writer(
                     await running.writer.finish()
 
 
-def in_lists(ticks: list[Tick], *, of: int) -> Iterator[list[Tick]]:
-    for start in range(0, len(ticks), of):
-        yield ticks[start : start + of]
+NOBODY = MysqlTarget(
+    host="127.0.0.1", port=free_port(), unix_socket=None, user="u", database="d", password=""
+)
+MARKETD_CONNECTIONS = "SELECT id FROM information_schema.processlist WHERE user = 'marketd'"
 
 
 def said(caplog: pytest.LogCaptureFixture, event: Event) -> list[dict[str, Any]]:
@@ -96,78 +113,68 @@ def said(caplog: pytest.LogCaptureFixture, event: Event) -> list[dict[str, Any]]
 # --- healthy ------------------------------------------------------------------------------------
 
 
-async def test_everything_given_is_stored_once(database: AnyDatabase) -> None:
+async def test_everything_given_is_stored_once(database: AnyDatabase, tmp_path: Path) -> None:
     ticks = some_ticks(markets=27, each=30)
-    async with running_writer(database.target) as running:
+    async with running_writer(tmp_path, database.target) as running:
         for batch in in_lists(ticks, of=7):
             running.ticks.put_nowait(batch)
             await trio.lowlevel.checkpoint()
         running.events.put_nowait(ActorEvent(ts_us=3, actor="a", event="state", detail="live"))
+        running.gaps.put(Gap("M0@sim", 5, None, "stale"))
         await running.until_stored(len(ticks))
-        assert (await running.writer.finish()).unstored == 0
+        running.gaps.put(Gap("M0@sim", 5, 9, "stale"))
+        assert (await running.writer.finish()).lost == 0
     assert stored_ticks(database) == in_order(ticks)
     assert database.query("SELECT ts_us, actor, event, detail FROM actor_event") == [
         (3, "a", "state", "live")
     ]
+    assert database.query("SELECT from_us, to_us, cause FROM gap") == [(5, 9, "stale")]
 
 
-async def test_finish_takes_what_is_still_in_the_mailboxes(database: AnyDatabase) -> None:
+async def test_finish_takes_what_is_still_in_the_mailboxes(database: AnyDatabase, tmp_path: Path) -> None:
     slow = StorageSettings(flush_after_ms=60_000, store_every_ms=600_000, flush_rows=100)
     ticks = some_ticks(markets=5, each=110)
     patient = attrs.evolve(IMPATIENT, finish_s=GUARD_S)
-    async with running_writer(database.target, settings=slow, patience=patient) as running:
+    async with running_writer(tmp_path, database.target, settings=slow, patience=patient) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         for batch in in_lists(ticks, of=50):
             running.ticks.put_nowait(batch)
         running.events.put_nowait(ActorEvent(ts_us=3, actor="a", event="stop", detail=""))
         finished = await running.writer.finish()
-    assert (finished.unstored, finished.is_stuck) == (0, False)
+    assert (finished.lost, finished.is_stuck) == (0, False)
     assert stored_ticks(database) == in_order(ticks)
     assert database.query("SELECT COUNT(*) FROM actor_event") == [(1,)]
 
 
-async def test_finish_ends_run_and_closes_the_connection(mariadb: MariadbDatabase) -> None:
-    async with running_writer(mariadb.target) as running:
+async def test_finish_ends_run_and_closes_the_connection(mariadb: MariadbDatabase, tmp_path: Path) -> None:
+    async with running_writer(tmp_path, mariadb.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         await running.until(lambda: mariadb.server.status("Threads_connected") == 2)  # ours and root's
         await running.writer.finish()
         await running.until(lambda: mariadb.server.status("Threads_connected") == 1)
 
 
-async def test_a_transactions_worth_is_stored_without_waiting_for_the_time(sqlite: SqliteDatabase) -> None:
+async def test_a_transactions_worth_is_stored_without_waiting_for_the_time(
+    sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
     settings = StorageSettings(flush_after_ms=1, store_every_ms=600_000, flush_rows=10)
-    ticks = some_ticks(markets=1, each=35)
-    async with running_writer(sqlite.target, settings=settings) as running:
+    ticks = some_ticks(markets=1, each=15)
+    async with running_writer(tmp_path, sqlite.target, settings=settings) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
-        running.ticks.put_nowait(ticks)
-        await running.until_stored(30)
-        assert running.writer.statistics().stored == 30  # the last five wait for their time
+        running.ticks.put_nowait(ticks[:10])
+        await running.until_stored(10)
+        running.ticks.put_nowait(ticks[10:])
+        await running.until_accepted(15)
+        assert running.writer.statistics().stored == 10  # the last five wait for their time
         assert running.writer.statistics().waiting == 5
 
 
-async def test_what_waits_is_bounded_and_the_mailbox_drops_the_oldest(mariadb: MariadbDatabase) -> None:
-    mariadb.server.pause()
-    settings = attrs.evolve(QUICK, flush_rows=10)
-    ticks = some_ticks(markets=1, each=100)
-    async with running_writer(mariadb.target, settings=settings, bound=30) as running:
-        for batch in in_lists(ticks[:20], of=5):
-            running.ticks.put_nowait(batch)
-        await running.until(lambda: running.writer.statistics().waiting == 20)
-        for batch in in_lists(ticks[20:], of=5):
-            running.ticks.put_nowait(batch)
-        figures = running.writer.statistics()
-        assert (figures.accepted, figures.waiting, figures.dropped) == (20, 20, 50)
-        mariadb.server.resume()
-        await running.until_stored(50)
-    assert stored_ticks(mariadb) == in_order(ticks[:20] + ticks[70:])
-
-
-async def test_a_steady_writer_spends_three_statements_a_transaction_and_no_connection(
-    mariadb: MariadbDatabase,
+async def test_a_steady_writer_spends_six_statements_a_transaction_and_no_connection(
+    mariadb: MariadbDatabase, tmp_path: Path
 ) -> None:
-    settings = StorageSettings(flush_after_ms=1, store_every_ms=600_000, flush_rows=2_000)
+    settings = StorageSettings(flush_after_ms=1, store_every_ms=600_000, flush_rows=2_000, timeframes_s=[])
     server = mariadb.server
-    async with running_writer(mariadb.target, settings=settings) as running:
+    async with running_writer(tmp_path, mariadb.target, settings=settings) as running:
         running.ticks.put_nowait(some_ticks(markets=1_000, each=2))
         await running.until_stored(2_000)
         connections, questions = server.status("Connections"), server.status("Questions")
@@ -176,69 +183,84 @@ async def test_a_steady_writer_spends_three_statements_a_transaction_and_no_conn
             running.ticks.put_nowait(some_ticks(markets=1_000, each=2, first_us=first_us))
             await running.until_stored(2_000 * (cycle + 1))
         assert server.status("Connections") == connections
-        # BEGIN, INSERT, COMMIT; at the default of a transaction each two seconds that is 1.5 a second.
-        assert server.status("Questions") - questions == 10 * 3 + 2
+        # BEGIN, the position's INSERT and SELECT, the ticks, the position's UPDATE, COMMIT; at the
+        # default of a transaction each two seconds that is three a second.
+        assert server.status("Questions") - questions == 10 * 6 + 2
         assert running.writer.statistics().connects == 2  # its own, and the migration's
+
+
+async def test_no_timeframes_mean_no_candles(database: AnyDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=2, each=3)
+    settings = attrs.evolve(QUICK, timeframes_s=[])
+    async with running_writer(tmp_path, database.target, settings=settings) as running:
+        running.ticks.put_nowait(ticks)
+        await running.until_stored(len(ticks))
+    assert stored_ticks(database) == in_order(ticks)
+    assert database.query("SELECT COUNT(*) FROM candle") == [(0,)]
 
 
 # --- first contact ------------------------------------------------------------------------------
 
 
 async def test_a_new_database_is_fresh_and_the_next_time_it_exists(
-    database: AnyDatabase, caplog: pytest.LogCaptureFixture
+    database: AnyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="marketd")
-    async with running_writer(database.target) as running:
+    async with running_writer(tmp_path, database.target) as running:
         assert await running.writer.first_contact(deadline_s=GUARD_S) is Contact.FRESH
-    assert len(said(caplog, Event.MIGRATION)) == 1
-    async with running_writer(database.target) as running:
+    applied = len(said(caplog, Event.MIGRATION))
+    assert applied > 0
+    async with running_writer(tmp_path, database.target) as running:
         assert await running.writer.first_contact(deadline_s=GUARD_S) is Contact.EXISTING
-    assert len(said(caplog, Event.MIGRATION)) == 1
+    assert len(said(caplog, Event.MIGRATION)) == applied
     assert said(caplog, Event.DATABASE) == []
 
 
-async def test_a_newer_schema_is_raised_to_the_tree_and_retried_by_the_writer(database: AnyDatabase) -> None:
+async def test_a_newer_schema_is_raised_to_the_tree_and_retried_by_the_writer(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
     with open_store(database.target) as store:
         store.pool.run(lambda _: None)
     database.query("INSERT INTO schema_version VALUES (99, 0)")
     ticks = some_ticks(markets=2, each=2)
-    async with running_writer(database.target) as running:
+    async with running_writer(tmp_path, database.target) as running:
         with pytest.raises(SchemaNewer, match="99"):
             await running.writer.first_contact(deadline_s=GUARD_S)
         running.ticks.put_nowait(ticks)
         await running.until_down("schema version 99")
+        await running.until_accepted(len(ticks))
         assert database.query("SELECT COUNT(*) FROM tick") == [(0,)]
         database.query("DELETE FROM schema_version WHERE version = 99")
         await running.until_stored(len(ticks))
     assert stored_ticks(database) == in_order(ticks)
 
 
-async def test_a_schema_that_became_newer_meanwhile_stops_storing(mariadb: MariadbDatabase) -> None:
-    async with running_writer(mariadb.target) as running:
+async def test_a_schema_that_became_newer_meanwhile_stops_storing(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    async with running_writer(tmp_path, mariadb.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         mariadb.query("INSERT INTO schema_version VALUES (99, 0)")
         mariadb.server.kill()
         mariadb.server.start()
         running.ticks.put_nowait(some_ticks(markets=1, each=1))
         await running.until_down("schema version 99")
+        assert (await running.writer.finish()).lost == 0
     assert stored_ticks(mariadb) == []
 
 
-async def test_a_database_that_refuses_is_unreachable_at_once() -> None:
-    target = MysqlTarget(
-        host="127.0.0.1", port=free_port(), unix_socket=None, user="u", database="d", password=""
-    )
-    async with running_writer(target) as running:
+async def test_a_database_that_refuses_is_unreachable_at_once(tmp_path: Path) -> None:
+    async with running_writer(tmp_path, NOBODY) as running:
         assert await running.writer.first_contact(deadline_s=float("inf")) is Contact.UNREACHABLE
         await running.until_down("2003 can't connect")
 
 
 async def test_a_hanging_database_is_unreachable_at_the_deadline_and_stored_into_later(
-    mariadb: MariadbDatabase,
+    mariadb: MariadbDatabase, tmp_path: Path
 ) -> None:
     mariadb.server.pause()
     ticks = some_ticks(markets=2, each=2)
-    async with running_writer(mariadb.target) as running:
+    async with running_writer(tmp_path, mariadb.target) as running:
         assert await running.writer.first_contact(deadline_s=0.05) is Contact.UNREACHABLE
         running.ticks.put_nowait(ticks)
         mariadb.server.resume()
@@ -247,21 +269,20 @@ async def test_a_hanging_database_is_unreachable_at_the_deadline_and_stored_into
     assert stored_ticks(mariadb) == in_order(ticks)
 
 
-# --- in trouble ---------------------------------------------------------------------------------
+# --- in trouble: the connection -----------------------------------------------------------------
 
 
 async def test_a_server_killed_in_the_midst_again_and_again_loses_and_doubles_nothing(
-    mariadb: MariadbDatabase,
+    mariadb: MariadbDatabase, tmp_path: Path
 ) -> None:
     ticks = some_ticks(markets=27, each=400)
     small = attrs.evolve(QUICK, flush_rows=50)  # some two hundred transactions, one after the other
-    async with running_writer(mariadb.target, settings=small) as running:
+    async with running_writer(tmp_path, mariadb.target, settings=small) as running:
         for batch in in_lists(ticks, of=9):
             running.ticks.put_nowait(batch)
-        for n in range(1, 5):
+        for n in range(1, 4):
             await running.until_stored(n * len(ticks) // 5)
             await trio.to_thread.run_sync(mariadb.server.kill)
-            assert running.writer.statistics().stored < len(ticks)
             await running.until(lambda: running.writer.statistics().db is DatabaseState.DOWN)
             await trio.to_thread.run_sync(mariadb.server.start)
         await running.until_stored(len(ticks))
@@ -269,10 +290,10 @@ async def test_a_server_killed_in_the_midst_again_and_again_loses_and_doubles_no
 
 
 async def test_going_and_coming_back_are_each_said_once(
-    mariadb: MariadbDatabase, caplog: pytest.LogCaptureFixture
+    mariadb: MariadbDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="marketd")
-    async with running_writer(mariadb.target) as running:
+    async with running_writer(tmp_path, mariadb.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         mariadb.server.stop()
         running.ticks.put_nowait(some_ticks(markets=1, each=1))
@@ -285,9 +306,77 @@ async def test_going_and_coming_back_are_each_said_once(
     assert [fields["state"] for fields in said(caplog, Event.DATABASE)] == ["down", "up"]
 
 
-async def test_a_wrong_password_is_told_and_storing_begins_when_it_is_right(mariadb: MariadbDatabase) -> None:
+async def test_a_server_stopped_inside_a_statement_is_given_up_by_our_own_deadline(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=2, each=30)
+    settings = attrs.evolve(QUICK, read_timeout_s=1)
+    async with running_writer(tmp_path, mariadb.target, settings=settings) as running:
+        running.ticks.put_nowait(ticks[:20])
+        await running.until_stored(20)
+        mariadb.server.pause()
+        running.ticks.put_nowait(ticks[20:40])
+        await running.until_accepted(40)  # accepting does not wait for it
+        await running.until_down("timed out")
+        running.ticks.put_nowait(ticks[40:])
+        await running.until_accepted(60)
+        mariadb.server.resume()
+        await running.until_stored(len(ticks))
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+async def test_a_server_stopped_inside_connect_is_given_up_by_our_own_deadline(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
     ticks = some_ticks(markets=2, each=3)
-    async with running_writer(attrs.evolve(mariadb.target, password="changed")) as running:
+    mariadb.server.pause()
+    settings = attrs.evolve(QUICK, read_timeout_s=1)
+    async with running_writer(tmp_path, mariadb.target, settings=settings) as running:
+        running.ticks.put_nowait(ticks)
+        await running.until_down("timed out")
+        await running.until_accepted(len(ticks))
+        mariadb.server.resume()
+        await running.until_stored(len(ticks))
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+@pytest.mark.parametrize("fate", [Fate.CUT_BEFORE, Fate.ANSWER_CUT])
+async def test_a_commit_cut_again_and_again_loses_and_doubles_nothing(
+    mariadb: MariadbDatabase, tmp_path: Path, fate: Fate
+) -> None:
+    ticks = some_ticks(markets=5, each=40)
+    with running_proxy(mariadb) as (proxy, proxied):
+        async with running_writer(tmp_path, proxied.target) as running:
+            await running.writer.first_contact(deadline_s=GUARD_S)
+            for batch in in_lists(ticks, of=20):
+                proxy.fates.extend([fate, fate])
+                running.ticks.put_nowait(batch)
+                await running.until(lambda: not proxy.fates)
+            await running.until_stored(len(ticks))
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+async def test_the_connection_that_the_operator_kills_is_replaced(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=2, each=20)
+    async with running_writer(tmp_path, mariadb.target) as running:
+        for n, batch in enumerate(in_lists(ticks, of=10), start=1):
+            running.ticks.put_nowait(batch)
+            await running.until_stored(10 * n)
+            for (id_,) in mariadb.server.execute(MARKETD_CONNECTIONS):
+                mariadb.server.execute(f"KILL {id_}")
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+# --- in trouble: what the server says -----------------------------------------------------------
+
+
+async def test_a_wrong_password_is_told_and_storing_begins_when_it_is_right(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=2, each=3)
+    async with running_writer(tmp_path, attrs.evolve(mariadb.target, password="changed")) as running:
         running.ticks.put_nowait(ticks)
         assert await running.writer.first_contact(deadline_s=GUARD_S) is Contact.UNREACHABLE
         await running.until_down("1045 Access denied")
@@ -300,7 +389,38 @@ async def test_a_wrong_password_is_told_and_storing_begins_when_it_is_right(mari
     assert stored_ticks(mariadb) == in_order(ticks)
 
 
-async def test_a_server_out_of_connections_is_waited_for(mariadb: MariadbDatabase) -> None:
+async def test_an_unknown_database_is_told_and_stored_into_when_it_is_made(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    name = mariadb.target.database
+    ticks = some_ticks(markets=2, each=3)
+    mariadb.server.execute(f"DROP DATABASE {name}")
+    async with running_writer(tmp_path, mariadb.target) as running:
+        running.ticks.put_nowait(ticks)
+        await running.until_down("1049 Unknown database")
+        mariadb.server.execute(f"CREATE DATABASE {name}")
+        await running.until_stored(len(ticks))
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+async def test_a_database_dropped_under_us_is_made_anew_from_the_journal(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    name = mariadb.target.database
+    ticks = some_ticks(markets=2, each=6)
+    async with running_writer(tmp_path, mariadb.target) as running:
+        running.ticks.put_nowait(ticks[:6])
+        await running.until_stored(6)
+        mariadb.server.execute(f"DROP DATABASE {name}")
+        running.ticks.put_nowait(ticks[6:])
+        await running.until_down("1049 Unknown database")
+        mariadb.server.execute(f"CREATE DATABASE {name}")
+        await running.until(lambda: running.writer.statistics().db is DatabaseState.UP)
+        await running.until(lambda: running.writer.statistics().waiting == 0)
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+async def test_a_server_out_of_connections_is_waited_for(mariadb: MariadbDatabase, tmp_path: Path) -> None:
     mariadb.server.execute("SET GLOBAL max_connections = 10")
     ticks = some_ticks(markets=2, each=3)
     with contextlib.ExitStack() as held:
@@ -314,7 +434,7 @@ async def test_a_server_out_of_connections_is_waited_for(mariadb: MariadbDatabas
                     ssl_disabled=True,
                 )
             )
-        async with running_writer(mariadb.target) as running:
+        async with running_writer(tmp_path, mariadb.target) as running:
             running.ticks.put_nowait(ticks)
             await running.until_down("1040 Too many connections")
             held.close()
@@ -322,9 +442,9 @@ async def test_a_server_out_of_connections_is_waited_for(mariadb: MariadbDatabas
     assert stored_ticks(mariadb) == in_order(ticks)
 
 
-async def test_a_read_only_server_is_waited_for(mariadb: MariadbDatabase) -> None:
+async def test_a_read_only_server_is_waited_for(mariadb: MariadbDatabase, tmp_path: Path) -> None:
     ticks = some_ticks(markets=2, each=3)
-    async with running_writer(mariadb.target) as running:
+    async with running_writer(tmp_path, mariadb.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         mariadb.server.execute("SET GLOBAL read_only = 1")
         running.ticks.put_nowait(ticks)
@@ -334,9 +454,132 @@ async def test_a_read_only_server_is_waited_for(mariadb: MariadbDatabase) -> Non
     assert stored_ticks(mariadb) == in_order(ticks)
 
 
-async def test_a_locked_file_is_waited_for(sqlite: SqliteDatabase) -> None:
+async def test_a_missing_table_is_told_and_stored_into_when_it_is_back(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
     ticks = some_ticks(markets=2, each=3)
-    async with running_writer(sqlite.target) as running:
+    number = "1146" if isinstance(database, MariadbDatabase) else "1 no such table: tick"
+    async with running_writer(tmp_path, database.target) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        database.query("ALTER TABLE tick RENAME TO elsewhere")
+        running.ticks.put_nowait(ticks)
+        await running.until_down(number)
+        database.query("ALTER TABLE elsewhere RENAME TO tick")
+        await running.until_stored(len(ticks))
+    assert stored_ticks(database) == in_order(ticks)
+
+
+async def test_tables_that_were_all_dropped_get_made_again(mariadb: MariadbDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=2, each=3)
+    async with running_writer(tmp_path, mariadb.target) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        for (table,) in mariadb.query("SHOW TABLES"):
+            mariadb.query(f"DROP TABLE {table}")
+        running.ticks.put_nowait(ticks)
+        await running.until_stored(len(ticks))
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+async def test_bad_rows_are_said_and_hold_nothing_up(
+    database: AnyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticks = [tick._replace(volume=1.0) for tick in some_ticks(markets=2, each=30)]
+    async with running_writer(tmp_path, database.target) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        database.query(
+            "ALTER TABLE tick MODIFY volume DECIMAL(4, 1)"
+            if isinstance(database, MariadbDatabase)
+            else "CREATE TRIGGER refuses BEFORE INSERT ON tick WHEN NEW.volume > 999 "
+            "BEGIN SELECT RAISE(ABORT, 'too much'); END"
+        )
+        running.ticks.put_nowait([ticks[0]._replace(volume=5_000.0), *ticks[1:]])
+        await running.until_stored(len(ticks))
+        assert running.writer.statistics().db is DatabaseState.UP
+    assert database.query("SELECT COUNT(*) FROM dead_letter") == [(1,)]
+    assert database.query("SELECT COUNT(*) FROM tick") == [(len(ticks) - 1,)]
+    assert [fields["rows"] for fields in said(caplog, Event.REFUSED_ROW)] == [1]
+
+
+async def test_a_refused_event_is_a_database_in_trouble_and_stays_in_the_journal(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    patient = attrs.evolve(IMPATIENT, trim_every_s=0.01)
+    async with running_writer(tmp_path, mariadb.target, patience=patient) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        mariadb.query("ALTER TABLE actor_event MODIFY detail VARCHAR(3)")
+        running.events.put_nowait(ActorEvent(ts_us=3, actor="a", event="state", detail="live"))
+        await running.until_down("1406")
+        mariadb.query("ALTER TABLE actor_event MODIFY detail TEXT")
+        await running.until(lambda: running.writer.statistics().db is DatabaseState.UP)
+        assert (await running.writer.finish()).lost == 0
+    assert mariadb.query("SELECT detail FROM actor_event") == [("live",)]
+    assert mariadb.query("SELECT COUNT(*) FROM dead_letter") == [(0,)]
+
+
+# --- in trouble: the file and the disk ----------------------------------------------------------
+
+
+async def test_a_full_disk_under_the_file_is_waited_for(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    sqlite = SqliteDatabase(target=SqliteTarget(path=disk / "marketd.db"))
+    ticks = some_ticks(markets=27, each=300)
+    with small_disk(disk, size="4m"):
+        async with running_writer(tmp_path, sqlite.target) as running:
+            running.ticks.put_nowait(ticks[:100])
+            await running.until_stored(100)
+            filler = fill(disk)
+            running.ticks.put_nowait(ticks[100:])
+            await running.until_down("13 database or disk is full")
+            await running.until_accepted(len(ticks))
+            filler.unlink()
+            await running.until_stored(len(ticks))
+        assert stored_ticks(sqlite) == in_order(ticks)
+
+
+async def test_a_read_only_file_system_is_told_and_stored_into_when_it_is_not(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    sqlite = SqliteDatabase(target=SqliteTarget(path=disk / "marketd.db"))
+    ticks = some_ticks(markets=2, each=3)
+    with small_disk(disk, size="4m"):
+        with open_store(sqlite.target) as store:
+            store.pool.run(lambda _: None)
+        remount(disk, "ro")
+        async with running_writer(tmp_path, sqlite.target) as running:
+            running.ticks.put_nowait(ticks)
+            await running.until(lambda: running.writer.statistics().db_reason[:2] in {"8 ", "14"})
+            await running.until_accepted(len(ticks))
+            remount(disk, "rw")
+            await running.until_stored(len(ticks))
+        assert stored_ticks(sqlite) == in_order(ticks)
+
+
+async def test_a_full_disk_under_the_server_is_waited_for(mariadb: MariadbDatabase, tmp_path: Path) -> None:
+    """The table's file lies on a disk of its own, so that nobody else's tables are in trouble."""
+    disk = mariadb.server.folder / "disk"
+    ticks = some_ticks(markets=27, each=800)
+    with small_disk(disk, size="2m"):
+        async with running_writer(tmp_path, mariadb.target) as running:
+            await running.writer.first_contact(deadline_s=GUARD_S)
+            [(_, create)] = mariadb.query("SHOW CREATE TABLE tick")
+            mariadb.query("DROP TABLE tick")
+            unpartitioned = create.partition("\n PARTITION BY")[0]
+            mariadb.query(f"{unpartitioned} DATA DIRECTORY = '{disk}'")
+            filler = fill(disk)
+            running.ticks.put_nowait(ticks)
+            await running.until(lambda: running.writer.statistics().db is DatabaseState.DOWN)
+            reason = running.writer.statistics().db_reason
+            assert reason.split()[0] in {"1021", "1114", "1026", "1030"}, reason
+            await running.until_accepted(len(ticks))
+            filler.unlink()
+            remount(disk, "size=64m")
+            await running.until_stored(len(ticks))
+        assert stored_ticks(mariadb) == in_order(ticks)
+        mariadb.query("DROP TABLE tick")
+
+
+async def test_a_locked_file_is_waited_for(sqlite: SqliteDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=2, each=3)
+    async with running_writer(tmp_path, sqlite.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         with contextlib.closing(sqlite3.connect(sqlite.target.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -346,62 +589,323 @@ async def test_a_locked_file_is_waited_for(sqlite: SqliteDatabase) -> None:
     assert stored_ticks(sqlite) == in_order(ticks)
 
 
-async def test_a_file_that_was_deleted_or_replaced_gets_its_schema_again(mariadb: MariadbDatabase) -> None:
-    ticks = some_ticks(markets=2, each=3)
-    async with running_writer(mariadb.target) as running:
-        await running.writer.first_contact(deadline_s=GUARD_S)
-        for table in ("tick", "market", "actor_event", "schema_version"):
-            mariadb.query(f"DROP TABLE {table}")
-        running.ticks.put_nowait(ticks)
+async def test_a_corrupt_file_is_told_and_the_one_in_its_place_is_stored_into(
+    sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=2, each=30)
+    path = sqlite.target.path
+    async with running_writer(tmp_path, sqlite.target) as running:
+        running.ticks.put_nowait(ticks[:20])
+        await running.until_stored(20)
+    path.write_bytes(path.read_bytes()[:1024] + b"\xff" * 100_000)
+    async with running_writer(tmp_path, sqlite.target) as running:
+        running.ticks.put_nowait(ticks[20:])
+        await running.until(lambda: running.writer.statistics().db_reason[:2] in {"11", "26"})
+        await running.until_accepted(40)
+        path.rename(path.with_name("corrupt.db"))
+        await running.until_stored(len(ticks))  # the journal still has what the file had
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
+async def test_a_file_deleted_while_running_is_made_anew_from_the_journal(
+    sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=2, each=30)
+    async with running_writer(tmp_path, sqlite.target) as running:
+        running.ticks.put_nowait(ticks[:20])
+        await running.until_stored(20)
+        sqlite.target.path.unlink()
+        running.ticks.put_nowait(ticks[20:])
         await running.until_stored(len(ticks))
-    assert stored_ticks(mariadb) == in_order(ticks)
+        await running.until(lambda: running.writer.statistics().waiting == 0)
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
+# --- RAM and journal ----------------------------------------------------------------------------
+
+
+def watch(running: Running) -> list[Work]:
+    """Return a list to which each transaction's work is added."""
+    seen: list[Work] = []
+    store = running.writer._store.store
+
+    def store_and_tell(session: Any, work: Work) -> Any:
+        seen.append(work)
+        return store(session, work)
+
+    running.writer._store.store = store_and_tell  # type: ignore[method-assign]
+    return seen
+
+
+async def test_a_database_that_keeps_up_is_stored_into_from_ram(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=3, each=30)
+    async with running_writer(tmp_path, database.target) as running:
+        for n, batch in enumerate(in_lists(ticks, of=10), start=1):
+            running.ticks.put_nowait(batch)
+            await running.until_stored(10 * n)
+        assert running.writer._store._reader._connection is None  # nobody ever read the journal
+    assert stored_ticks(database) == in_order(ticks)
+
+
+async def test_behind_it_streams_from_the_journal_without_pause_and_then_goes_on_from_ram(
+    sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
+    settings = StorageSettings(flush_after_ms=1, store_every_ms=600_000, flush_rows=10)
+    ticks = some_ticks(markets=1, each=240)
+    async with running_writer(tmp_path, sqlite.target, settings=settings) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        seen = watch(running)
+        with contextlib.closing(sqlite3.connect(sqlite.target.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for n, batch in enumerate(in_lists(ticks[:230], of=5), start=1):
+                running.ticks.put_nowait(batch)
+                await running.until_accepted(5 * n)
+            shelf = running.writer._accepting.shelves[Lane.TICKS]
+            assert shelf.rows == 5  # let go of at each fifth batch, and begun anew with the last
+        await running.until_stored(230)  # no other tick comes, and the time does not either
+        streamed = [work for work in seen if work.offered and work.offered[0].position == 46]
+        assert len(streamed) > 10
+        assert {work.until_us for work in streamed} == {None}
+        running.ticks.put_nowait(ticks[230:])
+        await running.until_stored(240)
+        assert seen[-1].offered
+        assert seen[-1].until_us is not None
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
+async def test_a_start_stores_what_was_left_first_and_skips_what_is_stored(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=3, each=30)
+    async with running_writer(tmp_path, NOBODY) as running:
+        running.ticks.put_nowait(ticks[:30])
+        await running.until_accepted(30)
+        assert (await running.writer.finish()).lost == 0
+    async with running_writer(tmp_path, database.target) as running:
+        await running.until_stored(30)
+        assert running.writer.statistics().waiting == 0
+    database.query(f"DELETE FROM tick WHERE ts_us = {ticks[0].ts_us}")  # a witness: 3 of them
+    async with running_writer(tmp_path, database.target) as running:
+        running.ticks.put_nowait(ticks[30:])
+        await running.until(lambda: running.writer.statistics().accepted == 60)
+        await running.until(lambda: running.writer.statistics().waiting == 0)
+    assert stored_ticks(database) == in_order(ticks[3:])
+
+
+async def test_a_database_that_went_back_is_said_and_gets_again_what_the_journal_has(
+    database: AnyDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="marketd")
+    ticks = some_ticks(markets=3, each=30)
+    async with running_writer(tmp_path, database.target) as running:
+        for n, batch in enumerate(in_lists(ticks[:60], of=10), start=1):
+            running.ticks.put_nowait(batch)
+            await running.until_stored(10 * n)
+        database.query("UPDATE journal_position SET batch = 2 WHERE lane = 'ticks'")
+        database.query(f"DELETE FROM tick WHERE ts_us > {ticks[20].ts_us}")
+        running.ticks.put_nowait(ticks[60:])
+        await running.until(lambda: database.query("SELECT COUNT(*) FROM tick") == [(90,)])
+    assert stored_ticks(database) == in_order(ticks)
+    assert [fields["state"] for fields in said(caplog, Event.DATABASE)] == ["went back"]
+
+
+# --- trim ---------------------------------------------------------------------------------------
+
+
+async def test_only_what_was_confirmed_leaves_the_journal_and_never_the_last(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=1, each=20)
+    patient = attrs.evolve(IMPATIENT, trim_every_s=0.02)
+    async with running_writer(tmp_path, database.target, patience=patient) as running:
+        for n, batch in enumerate(in_lists(ticks, of=2), start=1):
+            running.ticks.put_nowait(batch)
+            await running.until_stored(2 * n)
+        # The ninth was read back when the tenth was stored.
+        await running.until(lambda: batches_of_ticks(tmp_path) == [10])
+
+
+def batches_of_ticks(folder: Path) -> list[int]:
+    """Return the positions of the batches of ticks in the journal."""
+    with contextlib.closing(sqlite3.connect(folder / "journal.db")) as connection:
+        return [row[0] for row in connection.execute("SELECT position FROM ticks_batch ORDER BY position")]
+
+
+async def test_nothing_is_trimmed_while_the_database_is_away(tmp_path: Path) -> None:
+    ticks = some_ticks(markets=1, each=10)
+    patient = attrs.evolve(IMPATIENT, trim_every_s=0.001)
+    async with running_writer(tmp_path, NOBODY, patience=patient) as running:
+        trims = watch_trims(running)
+        for n, batch in enumerate(in_lists(ticks, of=2), start=1):
+            running.ticks.put_nowait(batch)
+            await running.until_accepted(2 * n)
+        seen = len(trims)
+        await running.until(lambda: len(trims) > seen + 3)
+    assert batches_of_ticks(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def watch_trims(running: Running) -> list[dict[Lane, int]]:
+    """Return a list to which it is added how far each trim goes."""
+    seen: list[dict[Lane, int]] = []
+    trim = running.writer._accepting.trim
+
+    async def trim_and_tell(through: dict[Lane, int]) -> None:
+        await trim(through)
+        seen.append(dict(through))
+
+    running.writer._accepting.trim = trim_and_tell  # type: ignore[method-assign]
+    return seen
+
+
+async def test_what_the_database_no_longer_has_is_not_trimmed(
+    autojump_clock: trio.testing.MockClock, sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
+    """It had more when the last trim was over, and went back in the minute since then."""
+    running = make_writer(tmp_path, sqlite.target, patience=Patience())
+    seen: list[dict[Lane, int]] = []
+
+    async def note(through: dict[Lane, int]) -> None:
+        seen.append(through)
+
+    running.writer._accepting.trim = note  # type: ignore[method-assign]
+    running.writer._confirmed = {Lane.MONEY: 3, Lane.TICKS: 9}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.writer._trim)
+        await trio.sleep(1)
+        running.writer._confirmed = {Lane.MONEY: 5, Lane.TICKS: 2}
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert seen == [{Lane.MONEY: 3, Lane.TICKS: 2}]
+
+
+# --- without a journal --------------------------------------------------------------------------
+
+
+async def test_without_a_journal_ticks_are_stored_directly_and_status_says_so(
+    database: AnyDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.acceptor, "OPEN_EVERY_S", 0.0)
+    folder = tmp_path / "not mounted yet"
+    ticks = some_ticks(markets=3, each=20)
+    async with running_writer(folder, database.target) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        assert running.writer.statistics().unjournaled
+        running.ticks.put_nowait(ticks[:30])
+        running.events.put_nowait(ActorEvent(ts_us=3, actor="a", event="state", detail="live"))
+        running.gaps.put(Gap("M0@sim", 5, 9, "stale"))
+        await running.until_stored(30)
+        assert running.writer.statistics().unjournaled
+        await running.until(lambda: database.query("SELECT to_us FROM gap") == [(9,)])
+        assert database.query("SELECT detail FROM actor_event") == [("live",)]
+        folder.mkdir()
+        running.ticks.put_nowait(ticks[30:])
+        await running.until_stored(60)
+        assert not running.writer.statistics().unjournaled
+        assert running.writer.statistics().dropped == 0
+    assert stored_ticks(database) == in_order(ticks)
+
+
+async def test_with_both_away_ticks_are_dropped_and_counted_and_leave_a_gap(
+    mariadb: MariadbDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.acceptor, "OPEN_EVERY_S", 0.0)
+    folder = tmp_path / "not mounted yet"
+    ticks = some_ticks(markets=1, each=20)
+    mariadb.server.stop()
+    async with running_writer(folder, mariadb.target) as running:
+        await running.until_down("2003")
+        running.ticks.put_nowait(ticks[:10])
+        running.events.put_nowait(ActorEvent(ts_us=3, actor="a", event="state", detail="live"))
+        await running.until(lambda: running.writer.statistics().dropped == 10)
+        assert running.writer.statistics().accepted == 0
+        folder.mkdir()
+        running.ticks.put_nowait(ticks[10:])
+        await running.until_accepted(10)
+        mariadb.server.start()
+        await running.until_stored(10)
+        assert running.writer.statistics().dropped == 10
+    assert stored_ticks(mariadb) == ticks[10:]
+    lost = (ticks[0].ts_us - 1, ticks[9].ts_us + 1, "journal_full")
+    assert mariadb.query("SELECT from_us, to_us, cause FROM gap") == [lost]
+    assert mariadb.query("SELECT detail FROM actor_event") == [("live",)]
 
 
 # --- finishing in trouble -----------------------------------------------------------------------
 
 
-async def test_a_server_hanging_in_a_statement_is_cut(mariadb: MariadbDatabase) -> None:
-    async with running_writer(mariadb.target) as running:
+@pytest.mark.parametrize("kind", ["statement", "connect"])
+async def test_a_hanging_server_is_cut_and_everything_is_in_the_journal(
+    mariadb: MariadbDatabase, tmp_path: Path, kind: str
+) -> None:
+    ticks = some_ticks(markets=2, each=30)
+    if kind == "connect":
+        mariadb.server.pause()
+    async with running_writer(tmp_path, mariadb.target) as running:
+        if kind == "statement":
+            await running.writer.first_contact(deadline_s=GUARD_S)
+            mariadb.server.pause()
+        running.ticks.put_nowait(ticks[:40])
+        await running.until_accepted(40)
+        await running.until(lambda: running.writer.statistics().connects >= 1)
+        running.ticks.put_nowait(ticks[40:])  # the last append comes when finishing has begun
+        finished = await running.writer.finish()
+        assert (finished.lost, finished.is_stuck) == (0, False)
+    mariadb.server.resume()
+    async with running_writer(tmp_path, mariadb.target) as running:
+        await running.until(lambda: mariadb.query("SHOW TABLES LIKE 'tick'"))
+        await running.until(lambda: mariadb.query("SELECT COUNT(*) FROM tick") == [(60,)])
+    assert stored_ticks(mariadb) == in_order(ticks)
+
+
+async def test_a_locked_file_does_not_hold_up_the_end(sqlite: SqliteDatabase, tmp_path: Path) -> None:
+    ticks = some_ticks(markets=2, each=30)
+    async with running_writer(tmp_path, sqlite.target) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        with contextlib.closing(sqlite3.connect(sqlite.target.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            running.ticks.put_nowait(ticks)
+            finished = await running.writer.finish()
+    assert (finished.lost, finished.is_stuck) == (0, False)
+    async with running_writer(tmp_path, sqlite.target) as running:
+        await running.until_stored(len(ticks))
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
+async def test_ticks_in_no_journal_are_counted_as_lost_where_the_database_hangs(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
+    async with running_writer(tmp_path / "not mounted", mariadb.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         mariadb.server.pause()
         running.ticks.put_nowait(some_ticks(markets=2, each=3))
-        await running.until(lambda: running.writer.statistics().waiting == 6)
+        await running.until_accepted(6)
         finished = await running.writer.finish()
-    assert (finished.unstored, finished.is_stuck) == (6, False)
+    assert (finished.lost, finished.is_stuck) == (6, False)
 
 
-async def test_a_server_hanging_in_connect_is_cut(mariadb: MariadbDatabase) -> None:
-    mariadb.server.pause()
-    async with running_writer(mariadb.target) as running:
-        running.ticks.put_nowait(some_ticks(markets=2, each=3))
-        running.events.put_nowait(ActorEvent(ts_us=1, actor="", event="", detail=""))
-        await running.until(lambda: running.writer.statistics().connects == 1)
-        finished = await running.writer.finish()
-    assert (finished.unstored, finished.is_stuck) == (7, False)
-
-
-async def test_a_server_that_is_away_does_not_hold_up_the_end_where_nothing_waits() -> None:
-    target = MysqlTarget(
-        host="127.0.0.1", port=free_port(), unix_socket=None, user="u", database="d", password=""
-    )
+async def test_a_server_that_is_away_does_not_hold_up_the_end_where_nothing_waits(tmp_path: Path) -> None:
     patient = attrs.evolve(IMPATIENT, finish_s=float("inf"))
-    async with running_writer(target, patience=patient) as running:
+    async with running_writer(tmp_path, NOBODY, patience=patient) as running:
         await running.until_down("2003")
         finished = await running.writer.finish()
-    assert (finished.unstored, finished.is_stuck) == (0, False)
+    assert (finished.lost, finished.is_stuck) == (0, False)
 
 
-async def test_a_server_that_comes_back_while_finishing_is_stored_into(mariadb: MariadbDatabase) -> None:
+async def test_a_server_that_comes_back_while_finishing_is_stored_into(
+    mariadb: MariadbDatabase, tmp_path: Path
+) -> None:
     ticks = some_ticks(markets=2, each=3)
     patient = attrs.evolve(IMPATIENT, finish_s=GUARD_S)
     mariadb.server.stop()
-    async with running_writer(mariadb.target, patience=patient) as running:
+    async with running_writer(tmp_path, mariadb.target, patience=patient) as running:
         running.ticks.put_nowait(ticks)
         await running.until_down("2003")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, mariadb.server.start)
             finished = await running.writer.finish()
-    assert (finished.unstored, finished.is_stuck) == (0, False)
+    assert (finished.lost, finished.is_stuck) == (0, False)
     assert stored_ticks(mariadb) == in_order(ticks)
 
 
@@ -421,8 +925,10 @@ class NeverReturns:
         pass
 
 
-async def test_a_thread_that_does_not_come_back_is_reported(sqlite: SqliteDatabase) -> None:
-    running = make_writer(sqlite.target, patience=attrs.evolve(IMPATIENT, finish_s=0.01, cut_s=0.01))
+async def test_a_thread_that_does_not_come_back_is_reported(sqlite: SqliteDatabase, tmp_path: Path) -> None:
+    running = make_writer(
+        tmp_path, sqlite.target, patience=attrs.evolve(IMPATIENT, finish_s=0.01, cut_s=0.01)
+    )
     pool = NeverReturns()
     running.writer._pool = pool  # type: ignore[assignment]
     running.ticks.put_nowait(some_ticks(markets=1, each=3))
@@ -432,19 +938,21 @@ async def test_a_thread_that_does_not_come_back_is_reported(sqlite: SqliteDataba
             finished = await running.writer.finish()
         finally:
             pool.is_free.set()
-    assert (finished.unstored, finished.is_stuck) == (3, True)
+    assert (finished.lost, finished.is_stuck) == (0, True)  # it is in the journal
 
 
-async def test_a_writer_that_never_ran_finishes_and_counts(sqlite: SqliteDatabase) -> None:
-    running = make_writer(sqlite.target)
+async def test_a_writer_that_never_ran_finishes_and_counts(sqlite: SqliteDatabase, tmp_path: Path) -> None:
+    running = make_writer(tmp_path, sqlite.target)
     running.ticks.put_nowait(some_ticks(markets=1, each=3))
     finished = await running.writer.finish()
-    assert (finished.unstored, finished.is_stuck) == (3, False)
+    assert (finished.lost, finished.is_stuck) == (3, False)
     assert not sqlite.target.path.exists()
 
 
-async def test_an_exception_that_is_no_drivers_ends_the_writer(sqlite: SqliteDatabase) -> None:
-    running = make_writer(sqlite.target)
+async def test_an_exception_that_is_no_drivers_ends_the_writer(
+    sqlite: SqliteDatabase, tmp_path: Path
+) -> None:
+    running = make_writer(tmp_path, sqlite.target)
     [tick] = some_ticks(markets=1, each=1)
     running.ticks.put_nowait([tick._replace(market=None)])  # type: ignore[arg-type]
     with pytest.raises(ExceptionGroup), trio.fail_after(GUARD_S):
@@ -452,8 +960,8 @@ async def test_an_exception_that_is_no_drivers_ends_the_writer(sqlite: SqliteDat
     assert (await running.writer.finish()).is_stuck is False
 
 
-async def test_a_writer_runs_once(sqlite: SqliteDatabase) -> None:
-    running = make_writer(sqlite.target)
+async def test_a_writer_runs_once(sqlite: SqliteDatabase, tmp_path: Path) -> None:
+    running = make_writer(tmp_path, sqlite.target)
     async with trio.open_nursery() as nursery:
         await nursery.start(running.writer.run)
         await running.writer.finish()

@@ -155,11 +155,14 @@ def test_only_ticks_are_refused_where_the_disk_is_full(tmp_path: Path) -> None:
     assert [batch.lane for batch in outcome.batches] == [Lane.MONEY]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_numbers_of_rows_that_were_handed_back_are_given_to_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acceptor = opened(tmp_path)
     first = acceptor.accept(money=money(1), ticks=ticks(1)).batches
+    assert acceptor.journal._connection is not None
+    acceptor.journal._connection.execute("PRAGMA query_only = ON")
     with locked(tmp_path):
         acceptor.accept(money=money(2), ticks=ticks(2))
     later = acceptor.accept(money=money(3), ticks=ticks(3)).batches

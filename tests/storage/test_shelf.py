@@ -1,7 +1,7 @@
 from journals import ticks
 
 from storage.payloads import JournalBatch, Lane
-from storage.shelf import Shelf
+from storage.shelf import ALMOST, Shelf
 
 
 def batch(position: int, *, rows: int = 3) -> JournalBatch:
@@ -37,19 +37,29 @@ def test_it_gives_up_to_so_many_rows_and_at_least_one_batch() -> None:
 
 def test_what_is_stored_is_forgotten() -> None:
     full = shelf(4, 5, 6)
-    full.drop_through(3)
+    full.stored(through=3, accepted_through=6)
     assert positions(full.first(max_rows=100)) == [4, 5, 6]
-    full.drop_through(5)
+    full.stored(through=5, accepted_through=6)
     assert positions(full.first(max_rows=100)) == [6]
     assert full.rows == 3
-    full.drop_through(99)
+    full.stored(through=99, accepted_through=99)
     assert (full.first(max_rows=100), full.rows) == ([], 0)
 
 
-def test_beyond_its_bound_it_lets_go_of_all_and_begins_again() -> None:
+def test_it_says_where_it_begins() -> None:
+    assert shelf(4, 5).begins_at(4)
+    assert not shelf(4, 5).begins_at(5)
+    assert not shelf().begins_at(1)
+
+
+def test_beyond_its_bound_it_lets_go_of_all_and_takes_nothing_until_storing_has_almost_caught_up() -> None:
     full = shelf(*range(1, 11))
     assert full.rows == 30
     full.put([batch(11, rows=1)])
     assert (full.first(max_rows=100), full.rows) == ([], 0)
+    full.stored(through=2, accepted_through=2 + ALMOST + 1)
     full.put([batch(12)])
-    assert positions(full.first(max_rows=100)) == [12]
+    assert full.first(max_rows=100) == []
+    full.stored(through=3, accepted_through=3 + ALMOST)
+    full.put([batch(13)])
+    assert positions(full.first(max_rows=100)) == [13]

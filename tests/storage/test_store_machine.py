@@ -42,7 +42,7 @@ class Kept(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self._undo:
-            self._undo.callback(lambda: self.run.close())
+            self._undo.callback(self.run.close)
             self.finish()
 
     def finish(self) -> None:
@@ -103,19 +103,20 @@ class Kept(RuleBasedStateMachine):
     def keep_a_copy(self) -> None:
         self._copy(self.database.target.path, self.snapshot)
 
-    @precondition(lambda self: self.snapshot.exists())
-    @rule(does_restart=st.booleans())
-    def restore_the_copy(self, does_restart: bool) -> None:
-        if does_restart:
-            self.run.close()
-        elif self.own_stored != set(Lane):
-            return  # found out only by a run that knows its own position
+    @precondition(lambda self: self.snapshot.exists() and self.own_stored == set(Lane))
+    @rule()
+    def restore_the_copy_beside_a_run(self) -> None:
+        # Found out only by a run that knows its own position, and when there is something to store.
         self._copy(self.snapshot, self.database.target.path)
-        if does_restart:
-            self.run = self._start()
-        # It is found out when there is something to store, in either lane.
         self.append_ticks(count=1, market=0)
         self.append_money(count=1, from_us=1, to_us=None)
+
+    @precondition(lambda self: self.snapshot.exists())
+    @rule()
+    def restore_the_copy_between_two_runs(self) -> None:
+        self.run.close()
+        self._copy(self.snapshot, self.database.target.path)
+        self.run = self._start()
 
     def _copy(self, source: Path, target: Path) -> None:
         with (
