@@ -1,4 +1,4 @@
-"""What is missing has a row that says so: from the last tick before to the first after, in the venue's time."""
+"""What is missing has a row that says so, from the last tick before to the first after."""
 
 import pytest
 from daemons import Settings, Workshop, read_stored
