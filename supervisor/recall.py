@@ -71,6 +71,8 @@ class Recall:
                 await trio.sleep(AGAIN_S)
                 continue
             for market, port in asked.items():
+                if _is_outrun(port, found.get(market)):
+                    continue  # asked again, now that it is known before what
                 if self._wanted.get(market) is port:
                     del self._wanted[market]
                     _tell(port, self._known(market, found.get(market, Found(last=None, open_gaps=()))))
@@ -89,6 +91,13 @@ class Recall:
         rows |= {(gap.from_us, gap.cause): gap for gap in _of(market, self._journal.gaps.values())}
         still_open = [gap for gap in rows.values() if gap.to_us is None]
         return Remembered(last=max(ticks, key=lambda tick: tick[1:3]), open_gaps=still_open)
+
+
+def _is_outrun(port: MarketPort, found: Found | None) -> bool:
+    """Whether a tick of this run came, and was stored, while we waited for what was before it."""
+    if found is None or found.last is None or port.gaps.first_us is None:
+        return False
+    return found.last.ts_us >= port.gaps.first_us
 
 
 def _of(market: str, gaps: Iterable[Gap]) -> list[Gap]:

@@ -341,8 +341,13 @@ def test_whatever_happens_the_rows_tell_each_time_without_ticks_once(
 
 def uncovered(since_us: int, until_us: int, rows: list[tuple[float, float, Any]]) -> float:
     """Return how much of a pause lies in no row."""
-    rest: float = until_us - since_us
-    return rest - sum(max(0, min(to_us, until_us) - max(from_us, since_us)) for from_us, to_us, _ in rows)
+    reached: float = since_us
+    missing = 0.0
+    for from_us, to_us, _ in rows:
+        if to_us > reached and from_us < until_us:
+            missing += max(0.0, from_us - reached)
+            reached = to_us
+    return missing + max(0.0, until_us - reached)
 
 
 # --- the ledger -------------------------------------------------------------------------------

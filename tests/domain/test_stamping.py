@@ -107,6 +107,32 @@ def test_received_is_what_the_clock_said_whatever_the_stamp() -> None:
     assert stamp(stamper, at=NOON - SECOND).received_us == NOON - SECOND
 
 
+# --- the run before ---------------------------------------------------------------------------
+
+
+def remembering(*, ts_us: int = NOON, seq: int = 7) -> Stamper:
+    stamper = Stamper(market=MARKET)
+    stamper.remember(Tick(MARKET, ts_us, seq, 1.1, None, None, None, ts_us))
+    return stamper
+
+
+def test_what_the_run_before_had_is_a_duplicate() -> None:
+    stamper = remembering(seq=7)
+    assert stamper.stamp(update(seq=7), received_us=NOON) is None
+    assert stamp(stamper, seq=8).seq == 8
+
+
+def test_numbers_of_equal_times_go_on_after_the_run_before() -> None:
+    assert stamp(remembering(seq=7), ts_us=NOON).seq == 8
+
+
+def test_what_is_remembered_after_the_first_tick_changes_nothing() -> None:
+    stamper = Stamper(market=MARKET)
+    stamp(stamper, seq=3)
+    stamper.remember(Tick(MARKET, NOON + SECOND, 99, 1.1, None, None, None, NOON))
+    assert stamp(stamper, seq=4).seq == 4
+
+
 # --- for any stream ---------------------------------------------------------------------------
 
 # Close together, so that equal times, small and large steps back all happen.
