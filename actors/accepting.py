@@ -84,8 +84,6 @@ class Accepting:
     async def open(self) -> None:
         """Look over the journal that the last run left, and open it."""
         outcome = await self._in_thread(self._acceptor.open)
-        self.opened = outcome.opened
-        self.accepted_through = self._acceptor.journal.last_positions
         self._take_note(outcome)
         await self.look()
 
@@ -247,6 +245,10 @@ class Accepting:
     def _say_opened(self, opened: Opened) -> None:
         self.is_reopened = True
         found = opened.found
+        if self.opened is None:  # by now we may have appended to it already
+            self.opened = opened
+            for lane, position in found.last_position.items():
+                self.accepted_through[lane] = max(self.accepted_through[lane], position)
         if opened.set_aside is None:
             return
         emit(

@@ -16,12 +16,12 @@ from domain.database import Contact, DatabaseState, Finished, WriterStatistics
 from domain.errors import InvariantError, JournalBroken, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event, emit
 from storage.drivers import make_driver
-from storage.journal import Opened
 from storage.journal_reader import JournalReader
 from storage.migrations import Migrated, bring_up_to_date
 from storage.payloads import Lane
 from storage.pool import Pool
 from storage.retention import Notice
+from storage.salvage import Survey
 from storage.session import Session
 from storage.settings import StorageSettings
 from storage.store import Done, Store, Work
@@ -136,10 +136,15 @@ class Writer:
             self._is_running = False
             self._done.set()
 
-    async def opened(self) -> Opened | None:
-        """Wait until the journal is open, and return what was found; None where it cannot be opened."""
+    async def opened(self) -> None:
+        """Wait until the journal is open, or cannot be opened for now."""
         await self._opened.wait()
-        return self._accepting.opened
+
+    @property
+    def found(self) -> Survey | None:
+        """What the journal held when it was opened first; None until then."""
+        opened = self._accepting.opened
+        return None if opened is None else opened.found
 
     async def first_contact(self, *, deadline_s: float) -> Contact:
         """Return what the first attempt to reach the database found; `run()` makes it.

@@ -16,6 +16,7 @@ from storage.salvage import Survey
 
 AGAIN_S = 5.0  # a database that does not answer is asked again
 LATER_THAN_ANY_US = 2**62
+NOTHING = Found(last=None, open_gaps=())
 
 
 class Recall:
@@ -28,13 +29,9 @@ class Recall:
     def __init__(self, *, writer: Writer, timeframe_s: int) -> None:
         self._writer = writer
         self._timeframe_s = timeframe_s
-        self._journal = Survey()
+        self._told: set[str] = set()  # what the journal knows of them
         self._wanted: dict[str, MarketPort] = {}
         self._changed = trio.Event()
-
-    def take_journal(self, found: Survey) -> None:
-        """Take what the journal held at the start: some of it may not be in the database yet."""
-        self._journal = found
 
     def want(self, market: str, port: MarketPort) -> None:
         """Ask about a market that was added."""
@@ -44,14 +41,22 @@ class Recall:
     def forget(self, market: str) -> None:
         """Ask no more about a market that was removed."""
         self._wanted.pop(market, None)
+        self._told.discard(market)
 
     async def settle(self, *, deadline_s: float) -> None:
         """Wait until all that is wanted is known; at the deadline begin with what the journal knows."""
         with trio.move_on_after(deadline_s):
             while self._wanted:
                 await self._changed.wait()
-        for market, port in self._wanted.items():
-            _tell(port, self._known(market, Found(last=None, open_gaps=())))
+        self._tell_from_journal()
+
+    def _tell_from_journal(self) -> None:
+        """Begin with what the journal knows, once: it may be opened late, on a disk that was full."""
+        if self._writer.found is None:
+            return
+        for market in self._wanted.keys() - self._told:
+            self._told.add(market)
+            _tell(self._wanted[market], self._known(market, NOTHING))
 
     async def run(self) -> None:
         """Ask the database whenever something is wanted, again and again until it answers."""
@@ -69,13 +74,14 @@ class Recall:
                 )
             except StorageBusy:
                 await trio.sleep(AGAIN_S)
+                self._tell_from_journal()
                 continue
             for market, port in asked.items():
                 if _is_outrun(port, found.get(market)):
                     continue  # asked again, now that it is known before what
                 if self._wanted.get(market) is port:
                     del self._wanted[market]
-                    _tell(port, self._known(market, found.get(market, Found(last=None, open_gaps=()))))
+                    _tell(port, self._known(market, found.get(market, NOTHING)))
             self._notify()
 
     def _notify(self) -> None:
@@ -84,11 +90,12 @@ class Recall:
 
     def _known(self, market: str, found: Found) -> Remembered | None:
         """Put together what the journal and the database know of a market; None without a tick."""
-        ticks = [each for each in (self._journal.last_ticks.get(market), found.last) if each is not None]
+        journal = self._writer.found or Survey()
+        ticks = [each for each in (journal.last_ticks.get(market), found.last) if each is not None]
         if not ticks:
             return None
         rows = {(gap.from_us, gap.cause): gap for gap in found.open_gaps}
-        rows |= {(gap.from_us, gap.cause): gap for gap in _of(market, self._journal.gaps.values())}
+        rows |= {(gap.from_us, gap.cause): gap for gap in _of(market, journal.gaps.values())}
         still_open = [gap for gap in rows.values() if gap.to_us is None]
         return Remembered(last=max(ticks, key=lambda tick: tick[1:3]), open_gaps=still_open)
 

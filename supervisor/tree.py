@@ -93,12 +93,11 @@ class Tree:
         """
         async with trio.open_nursery() as outer:  # the writer outlives all who write to it
             outer.start_soon(run_essential, "writer", self.writer.run, self.give_up, name="writer")
-            opened = await self.writer.opened()
+            await self.writer.opened()
             contact = await self.writer.first_contact(deadline_s=FIRST_CONTACT_S)
-            if opened is not None:
-                self.recall.take_journal(opened.found)
-                if contact is Contact.FRESH and not opened.found.is_empty:
-                    contact = Contact.EXISTING  # of the journal, at least
+            found = self.writer.found
+            if contact is Contact.FRESH and found is not None and not found.is_empty:
+                contact = Contact.EXISTING  # of the journal, at least
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._open_control(handle)

@@ -4,13 +4,14 @@ import trio
 
 from actors.connection import MarketPort
 from actors.mailbox import BatchMailbox
+from domain.errors import StorageBusy
 from domain.gaps import GapLedger, GapTracker
 from domain.market import Tick
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
 from storage.recall import Found
 from storage.salvage import Survey
-from supervisor.recall import Recall
+from supervisor.recall import AGAIN_S, Recall
 
 MARKET = "EURUSD@sim"
 
@@ -39,6 +40,8 @@ def make_port() -> MarketPort:
 class StoresATickMeanwhile:
     """A database that is asked before the run's first tick, and answers after that is stored."""
 
+    found: Survey | None = None
+
     def __init__(self, port: MarketPort) -> None:
         self.port = port
         self.asked = 0
@@ -66,12 +69,44 @@ async def test_a_tick_of_this_run_is_not_taken_for_what_was_before_it() -> None:
     assert database.asked == 2
 
 
+class AnswersNever:
+    """A writer whose database is away; its journal holds one tick, once it is open."""
+
+    def __init__(self, found: Survey | None) -> None:
+        self.found = found
+
+    async def read(self, work: Any) -> dict[str, Found]:
+        await trio.lowlevel.checkpoint()
+        raise StorageBusy("away")
+
+
+JOURNAL = Survey(last_ticks={MARKET: tick(10)})
+
+
 async def test_at_the_deadline_a_market_begins_with_what_the_journal_knows() -> None:
     port = make_port()
-    recall = Recall(writer=None, timeframe_s=60)  # type: ignore[arg-type]  # nobody asks it
-    recall.take_journal(Survey(last_ticks={MARKET: tick(10)}))
+    writer: Any = AnswersNever(JOURNAL)
+    recall = Recall(writer=writer, timeframe_s=60)
     recall.want(MARKET, port)
     await recall.settle(deadline_s=0.0)
     port.gaps.tick(100)
     assert port.stamper.last_ts_us == 10
     assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 100, "downtime")]
+
+
+async def test_a_journal_that_is_opened_late_still_tells_of_the_pause(autojump_clock: object) -> None:
+    port = make_port()
+    writer: Any = AnswersNever(None)
+    recall = Recall(writer=writer, timeframe_s=60)
+    recall.want(MARKET, port)
+    await recall.settle(deadline_s=0.0)
+    port.gaps.tick(100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recall.run)
+        await trio.sleep(AGAIN_S * 1.5)
+        assert port.gaps.ledger.take() == []
+        writer.found = JOURNAL
+        await trio.sleep(AGAIN_S * 3)  # told once, however often the database is asked
+        nursery.cancel_scope.cancel()
+    assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 100, "downtime")]
+    assert port.gaps.count == 1
