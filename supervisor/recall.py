@@ -15,6 +15,7 @@ from storage.recall import Found, recall
 from storage.salvage import Survey
 
 AGAIN_S = 5.0  # a database that does not answer is asked again
+JOURNAL_S, LOOK_S = 60.0, 0.5  # a journal that cannot be opened is tried every 10 s
 LATER_THAN_ANY_US = 2**62
 NOTHING = Found(last=None, open_gaps=())
 
@@ -60,6 +61,8 @@ class Recall:
 
     async def run(self) -> None:
         """Ask the database whenever something is wanted, again and again until it answers."""
+        if self._writer.found is None:
+            await self._wait_for_journal()
         while True:
             while not self._wanted:
                 await self._changed.wait()
@@ -83,6 +86,13 @@ class Recall:
                     del self._wanted[market]
                     _tell(port, self._known(market, found.get(market, NOTHING)))
             self._notify()
+
+    async def _wait_for_journal(self) -> None:
+        """Wait for a journal that cannot be opened yet; what the database knows may be older."""
+        with trio.move_on_after(JOURNAL_S):
+            while self._writer.found is None:  # noqa: ASYNC110 - as rare as a full disk at the start
+                await trio.sleep(LOOK_S)
+        self._tell_from_journal()
 
     def _notify(self) -> None:
         self._changed.set()

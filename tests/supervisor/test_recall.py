@@ -40,7 +40,7 @@ def make_port() -> MarketPort:
 class StoresATickMeanwhile:
     """A database that is asked before the run's first tick, and answers after that is stored."""
 
-    found: Survey | None = None
+    found = Survey()
 
     def __init__(self, port: MarketPort) -> None:
         self.port = port
