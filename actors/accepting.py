@@ -71,6 +71,7 @@ class Accepting:
         self.accepted = self.dropped = 0  # ticks
         self.batches = self.bytes = 0
         self.opened: Opened | None = None
+        self.first_opened = trio.Event()
         self.is_database_up = False  # told by the storing half
         self.is_reopened = False  # the storing half is to open its reading end anew
 
@@ -247,6 +248,7 @@ class Accepting:
         found = opened.found
         if self.opened is None:  # by now we may have appended to it already
             self.opened = opened
+            self.first_opened.set()
             for lane, position in found.last_position.items():
                 self.accepted_through[lane] = max(self.accepted_through[lane], position)
         if opened.set_aside is None:

@@ -140,6 +140,10 @@ class Writer:
         """Wait until the journal is open, or cannot be opened for now."""
         await self._opened.wait()
 
+    async def wait_found(self) -> None:
+        """Wait until the journal was opened for the first time, which a full disk may delay."""
+        await self._accepting.first_opened.wait()
+
     @property
     def found(self) -> Survey | None:
         """What the journal held when it was opened first; None until then."""

@@ -15,7 +15,7 @@ from storage.recall import Found, recall
 from storage.salvage import Survey
 
 AGAIN_S = 5.0  # a database that does not answer is asked again
-JOURNAL_S, LOOK_S = 60.0, 0.5  # a journal that cannot be opened is tried every 10 s
+JOURNAL_S = 60.0  # a journal that cannot be opened is tried every 10 s
 LATER_THAN_ANY_US = 2**62
 NOTHING = Found(last=None, open_gaps=())
 
@@ -90,8 +90,7 @@ class Recall:
     async def _wait_for_journal(self) -> None:
         """Wait for a journal that cannot be opened yet; what the database knows may be older."""
         with trio.move_on_after(JOURNAL_S):
-            while self._writer.found is None:  # noqa: ASYNC110 - as rare as a full disk at the start
-                await trio.sleep(LOOK_S)
+            await self._writer.wait_found()
         self._tell_from_journal()
 
     def _notify(self) -> None:

@@ -74,6 +74,10 @@ class AnswersNever:
 
     def __init__(self, found: Survey | None) -> None:
         self.found = found
+        self.is_found = trio.Event()
+
+    async def wait_found(self) -> None:
+        await self.is_found.wait()
 
     async def read(self, work: Any) -> dict[str, Found]:
         await trio.lowlevel.checkpoint()
@@ -106,6 +110,7 @@ async def test_a_journal_that_is_opened_late_still_tells_of_the_pause(autojump_c
         await trio.sleep(AGAIN_S * 1.5)
         assert port.gaps.ledger.take() == []
         writer.found = JOURNAL
+        writer.is_found.set()
         await trio.sleep(AGAIN_S * 3)  # told once, however often the database is asked
         nursery.cancel_scope.cancel()
     assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 100, "downtime")]
