@@ -109,6 +109,7 @@ class Store:
         self._through = dict.fromkeys(Lane, 0)  # positions
         self._confirmed = dict.fromkeys(Lane, 0)
         self._known: dict[tuple[int, Lane], int] = {}  # the number after our last commit
+        self._latest: dict[Lane, int] = {}  # the journal of our last commit
 
     def forget(self) -> None:
         """Behind a new connection may stand another database: look everything up again."""
@@ -145,6 +146,10 @@ class Store:
         crash_point("store.committed")
         self._through[lane], self._confirmed[lane] = through, place.confirmed
         self._known[head.journal_id, lane] = number
+        if batches or not place.went_back:
+            self._latest[lane] = head.journal_id
+        else:  # from here on each journal is looked at
+            self._latest.pop(lane, None)
         self._keep(inserted)
         skipped = sum(
             len(each.rows)
@@ -203,11 +208,26 @@ class Store:
         elif known is not None:
             if number == 0:  # made anew: what earlier journals hold is not in it either
                 through = 0
-            confirmed = min(confirmed, through)
             went_back = (
                 f"journal {head.journal_id}, lane {lane}: the database has batch {number}, it had {known}"
             )
+        if not went_back and (went_back := self._went_back_before(session, head=head, lane=lane)):
+            through = 0
+        if went_back:
+            confirmed = min(confirmed, through)
         return _Place(number=number, through=through, confirmed=confirmed, went_back=went_back)
+
+    def _went_back_before(self, session: Session, *, head: Head, lane: Lane) -> str:
+        """Return what is missing of the journal that we stored before this one; nothing, as a rule."""
+        latest = self._latest.get(lane)
+        if latest is None or latest == head.journal_id:
+            return ""
+        had = self._known[latest, lane]
+        rows = session.query(LOCK_POSITION[session.dialect], (latest, lane))
+        has = rows[0][0] if rows else 0
+        return (
+            f"journal {latest}, lane {lane}: the database has batch {has}, it had {had}" if has < had else ""
+        )
 
     def _next(self, work: Work, *, head: Head, place: _Place) -> list[JournalBatch]:
         """Return the batches of head's journal after the place."""

@@ -425,6 +425,24 @@ def test_database_made_anew_gets_also_what_earlier_runs_left(database: AnyDataba
     assert stored_ticks(database) == in_order(ticks)
 
 
+def test_database_that_went_back_between_two_journals_is_found_out(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    ticks = some_ticks(markets=5, each=6)
+    with storing(tmp_path, database.target) as run:
+        run.accept(ticks[:10], ticks[10:20])
+    with storing(tmp_path, database.target) as run:
+        run.accept(ticks[20:])
+        run.step()  # all of the earlier run's, and nothing of this one's
+        assert position(database) == [2]
+        database.query("UPDATE journal_position SET batch = 1 WHERE lane = 'ticks'")
+        database.query(f"DELETE FROM tick WHERE ts_us >= {ticks[10].ts_us}")
+        assert "has batch 1, it had 2" in run.step().went_back
+        run.store_all()
+        assert sorted(position(database)) == [1, 2]
+    assert stored_ticks(database) == in_order(ticks)
+
+
 def test_market_that_the_database_forgot_gets_an_id_again(database: AnyDatabase, tmp_path: Path) -> None:
     """A dump loaded beside us breaks no connection, so nobody asks for the ids again by himself."""
     ticks = some_ticks(markets=5, each=6)
