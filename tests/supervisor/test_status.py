@@ -26,8 +26,8 @@ CONTRACT = {
         "name", "venue", "state", "reason", "markets", "frames", "unknown_frames", "restarts", "rtt_ms",
     },
     "writer": {
-        "accepted", "stored", "dropped", "journal_batches", "journal_bytes", "unjournaled", "db",
-        "db_reason", "statements", "connects",
+        "accepted", "stored", "dropped", "journal_batches", "journal_bytes", "unjournaled",
+        "days_until_full", "db", "db_reason", "statements", "connects",
     },
     "mailbox": {"used", "bound", "peak", "dropped"},
     "process": {"rss_bytes", "threads", "fds", "loop_lag_ms"},
