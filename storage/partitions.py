@@ -47,7 +47,7 @@ def plan_division(session: Session, *, keep_ticks_days: int, now_us: int) -> Div
     ends = partition_ends(session)
     last_us = max((end_us for end_us in ends if end_us <= ahead_us), default=0)
     strays = tuple(name_of(end_us) for end_us in ends if end_us > ahead_us)
-    if last_us == ahead_us and not strays:
+    if (last_us == ahead_us and not strays) or not _has_last(session):
         return None
     names = (*strays, LAST)
     rows = _count_some(session, names)
@@ -82,6 +82,15 @@ def first_end_with_ticks(session: Session) -> int:
         if session.query(f"SELECT 1 FROM tick PARTITION ({name_of(end_us)}) LIMIT 1"):  # noqa: S608  # a date
             return end_us
     return 0
+
+
+def _has_last(session: Session) -> bool:
+    """Return whether `tick` is divided at all: somebody may have made it anew, and it works as it is."""
+    sql = (
+        "SELECT 1 FROM information_schema.partitions WHERE table_schema = DATABASE() "
+        "AND table_name = 'tick' AND partition_name = ?"
+    )
+    return bool(session.query(sql, (LAST,)))
 
 
 def partition_ends(session: Session) -> list[int]:

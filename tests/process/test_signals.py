@@ -25,7 +25,10 @@ MARKET = (
     "id symbol venue state desired reason last_tick_us age_ms price ticks duplicates restarts gaps next_try_s"
 )
 CONNECTION = "name venue state reason markets frames unknown_frames restarts rtt_ms"
-WRITER = "accepted stored dropped journal_batches journal_bytes unjournaled db db_reason statements connects"
+WRITER = (
+    "accepted stored dropped journal_batches journal_bytes unjournaled days_until_full db db_reason "
+    "statements connects"
+)
 MAILBOX = "used bound peak dropped"
 PROCESS = "rss_bytes threads fds loop_lag_ms"
 

@@ -64,6 +64,14 @@ def test_an_empty_table_gets_today_and_three_days_ahead(mariadb: MariadbDatabase
         assert plan(store) is None
 
 
+def test_a_table_that_somebody_made_without_partitions_stays_as_it_is(mariadb: MariadbDatabase) -> None:
+    with open_store(mariadb.target) as store:
+        store.pool.run(lambda _: None)
+        mariadb.query("ALTER TABLE tick REMOVE PARTITIONING")
+        assert plan(store) is None
+        assert drop(store, before_us=NOON_US) == [Progress.DONE]
+
+
 def test_the_next_day_gets_one_more(mariadb: MariadbDatabase) -> None:
     with open_store(mariadb.target) as store:
         make(store)
