@@ -70,10 +70,12 @@ class MariaDB:
 
     def install(self) -> None:
         """Make the data directory, once."""
+        # Its own: a server that starts deletes other servers' temporary tables in a shared one.
+        (self.folder / "tmp").mkdir()
         command = [
             find_program("mariadb-install-db"), "--no-defaults", f"--datadir={self.folder / 'data'}",
             f"--user={getpass.getuser()}", "--auth-root-authentication-method=normal",
-            "--skip-test-db", "--skip-name-resolve",
+            "--skip-test-db", "--skip-name-resolve", f"--tmpdir={self.folder / 'tmp'}",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -82,6 +84,7 @@ class MariaDB:
         """Start the server and wait until it answers."""
         command = [
             find_program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.folder / 'tmp'}",
             f"--user={getpass.getuser()}", f"--socket={self.unix_socket}", f"--port={self.port}",
             "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}", "--skip-name-resolve",
             "--performance-schema=OFF", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=16M",
