@@ -129,6 +129,9 @@ class Daemon:
         now = trio.current_time()
         if self._stop_asked_at is None:
             self._stop_asked_at = now
+            # A storm of them nests handler in handler until Python's stack is used up, and a stop
+            # has less and less time to get out of it.
+            signals.ignore_harmless()
             emit(Event.STOP, f"stopping on {why}", actor="tree", reason=why)
             self.manager.stopping(f"stopping on {why}")
             self.tree.stop()
