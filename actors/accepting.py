@@ -41,13 +41,7 @@ class Accepting:
     Never waits for the database.
     """
 
-    def __init__(
-        self,
-        *,
-        folder: Path,
-        settings: StorageSettings,
-        inbox: Inbox,
-    ) -> None:
+    def __init__(self, *, folder: Path, settings: StorageSettings, inbox: Inbox) -> None:
         self._settings = settings
         self._inbox = inbox
         self._acceptor = Acceptor(folder, max_bytes=settings.journal_max_mb * MEGABYTE)
@@ -101,10 +95,11 @@ class Accepting:
         self._lost_told_at = -float("inf")
         await self.accept()  # also what came while the last append was under way
 
-    async def reopen(self) -> None:
-        """Look the journal over and put it right: somebody could not read it."""
+    async def reopen(self) -> bool:
+        """Look the journal over and put it right, for it could not be read; return whether it is open."""
         await self._in_thread(self._acceptor.journal.close)
         self._take_note(await self._in_thread(self._acceptor.open))
+        return self._acceptor.journal.is_open
 
     async def close(self) -> None:
         """Close the journal."""

@@ -1,57 +1,25 @@
 """The writer: the one actor that owns the journal and the database."""
 
-import functools
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import attrs
 import trio
 
 from actors.accepting import Accepting
-from actors.mailbox import Answer, Inbox
-from domain.clock import now_us
-from domain.database import Contact, DatabaseState, Finished, WriterStatistics
-from domain.errors import InvariantError, JournalBroken, SchemaNewer, StorageBusy, StorageRefused
-from domain.events import Event, emit
+from actors.mailbox import Inbox
+from actors.storing import Patience, Storing, greet
+from domain.database import Contact, Finished, WriterStatistics
+from domain.errors import InvariantError, StorageBusy
 from storage.drivers import make_driver
-from storage.journal_reader import JournalReader
-from storage.migrations import Migrated, bring_up_to_date
 from storage.payloads import Lane
 from storage.pool import Pool
-from storage.retention import Notice
 from storage.salvage import Survey
 from storage.session import Session
 from storage.settings import StorageSettings
-from storage.store import Done, Store, Work
 from storage.target import Target
-from storage.upkeep import Upkeep
-from wire.backoff import delay_s
 
 Result = TypeVar("Result")
-
-Failure = StorageBusy | SchemaNewer | JournalBroken
-
-
-@attrs.frozen(kw_only=True)
-class Patience:
-    """How long the writer waits for a database in trouble, and other times, in seconds."""
-
-    retry_min_s: float = 0.2
-    retry_max_s: float = 10.0
-    refused_min_s: float = 10.0  # what a person must mend need not be asked for often
-    refused_max_s: float = 60.0
-    finish_s: float = 3.0  # storing goes on for so long after finish() …
-    cut_s: float = 1.0  # … and after the cut the thread has so long to come back
-    # A server may lose what it committed in its last second: the journal keeps it for longer than that.
-    trim_every_s: float = 60.0
-
-    def pause_s(self, failure: Failure, *, attempt: int) -> float:
-        """Return how long to wait after the given failed attempt (0 is the first)."""
-        if isinstance(failure, StorageRefused | SchemaNewer):
-            return delay_s(attempt=attempt, min_s=self.refused_min_s, max_s=self.refused_max_s)
-        return delay_s(attempt=attempt, min_s=self.retry_min_s, max_s=self.retry_max_s)
 
 
 class Writer:
@@ -73,42 +41,23 @@ class Writer:
         inbox: Inbox,
         patience: Patience | None = None,
     ) -> None:
-        self._settings = settings
-        self._target = target
         self._inbox = inbox
         self._patience = patience or Patience()
-
         self._accepting = Accepting(folder=folder, settings=settings, inbox=inbox)
-        self._driver = make_driver(target, settings=settings)
-        self._pool = Pool(driver=self._driver, prepare=self._prepare)
-        self._store = Store(reader=JournalReader(folder), timeframes_s=settings.timeframes_s)
-        self._upkeep = Upkeep(
+        self._storing = Storing(
+            folder=folder,
             settings=settings,
             target=target,
-            patient_session=self._pool.patient_session,
-            tell=_say_notice_from_thread,
+            accepting=self._accepting,
+            patience=self._patience,
         )
-        self._upkeep_at = -float("inf")
-        self._thread = trio.CapacityLimiter(1)  # storing has one thread, never abandoned
         # Reading has a connection and a thread of its own: a long read delays no storing.
         self._reading_driver = make_driver(target, settings=settings)
-        self._reading_pool = Pool(driver=self._reading_driver, prepare=_greet)
+        self._reading_pool = Pool(driver=self._reading_driver, prepare=greet)
         self._reading_thread = trio.CapacityLimiter(1)
-        self._migrated: Migrated | None = None  # set in the thread, taken when it is back
-
-        self._stored_through = dict.fromkeys(Lane, 0)  # positions
-        self._confirmed = dict.fromkeys(Lane, 0)
-        self._stored = self._stored_own = 0  # ticks; those that this run accepted
-        self._db = DatabaseState.DOWN
-        self._db_reason = "not reached yet"
-        self._is_told = False  # that it is away
-
-        self._contact: Answer[Contact] = Answer()
         self._opened = trio.Event()
-        self._due = trio.Event()  # a transaction's worth waits
         self._finishing = trio.Event()
-        self._all_accepted = trio.Event()
-        self._is_running = self._is_cut = False
+        self._is_running = False
         self._done = trio.Event()
 
     # --- for the tree -------------------------------------------------------------------------
@@ -125,12 +74,11 @@ class Writer:
                 nursery.start_soon(self._accept, name="writer/accept")
                 nursery.start_soon(self._trim, name="writer/trim")
                 task_status.started()
-                await self._store_all()
-                await self._all_accepted.wait()
+                await self._storing.run()
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._close_storing, limiter=self._thread)
+                await self._storing.close()
                 await trio.to_thread.run_sync(self._reading_pool.close, limiter=self._reading_thread)
                 await self._accepting.close()
             self._is_running = False
@@ -156,7 +104,7 @@ class Writer:
         Raises `SchemaNewer` where that is what it found.
         """
         with trio.move_on_after(deadline_s):
-            return await self._contact.wait()
+            return await self._storing.contact.wait()
         return Contact.UNREACHABLE
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
@@ -183,13 +131,12 @@ class Writer:
     async def finish(self) -> Finished:
         """Take what is in the mailboxes and store it, for a time; then cut the database off."""
         self._finishing.set()
-        self._due.set()
+        self._storing.finish()
         if self._is_running:
             with trio.move_on_after(self._patience.finish_s):
                 await self._done.wait()
             if not self._done.is_set():
-                self._is_cut = True
-                self._pool.cut()
+                self._storing.cut()
                 self._reading_pool.cut()
                 with trio.move_on_after(self._patience.cut_s):
                     await self._done.wait()
@@ -197,21 +144,20 @@ class Writer:
 
     def statistics(self) -> WriterStatistics:
         """Return the figures for status."""
-        accepting = self._accepting
-        waits = self._has_work(Lane.TICKS) or accepting.direct_ticks > 0
-        drivers = self._driver.counts, self._reading_driver.counts
+        accepting, storing = self._accepting, self._storing
+        drivers = storing.counts, self._reading_driver.counts
         return WriterStatistics(
             accepted=accepting.accepted,
-            stored=self._stored,
+            stored=storing.stored,
             dropped=accepting.dropped + self._inbox.ticks.dropped,
-            waiting=max(0, accepting.accepted - self._stored_own) if waits else 0,
+            waiting=max(0, accepting.accepted - storing.stored_own) if storing.has_ticks else 0,
             unaccepted=self._unaccepted(),
             journal_batches=accepting.batches,
             journal_bytes=accepting.bytes,
             unjournaled=not accepting.is_journaled,
-            days_until_full=self._upkeep.days_until_full,
-            db=self._db,
-            db_reason=self._db_reason,
+            days_until_full=storing.upkeep.days_until_full,
+            db=storing.db,
+            db_reason=storing.db_reason,
             statements=sum(each.statements for each in drivers),
             connects=sum(each.connects for each in drivers),
         )
@@ -220,249 +166,16 @@ class Writer:
         """Return how many ticks are neither in the journal nor in the database."""
         return self._inbox.ticks.used + self._accepting.under_way + self._accepting.direct_ticks
 
-    # --- accept -------------------------------------------------------------------------------
+    # --- its tasks ----------------------------------------------------------------------------
 
     async def _accept(self) -> None:
-        await self._accepting.run(self._finishing, self._was_accepted)
-        self._all_accepted.set()
-        self._due.set()
-
-    def _was_accepted(self) -> None:
-        if self._is_due():
-            self._due.set()
-
-    def _is_due(self) -> bool:
-        """Whether a transaction's worth of ticks waits, in RAM or behind it in the journal."""
-        rows = self._accepting.shelves[Lane.TICKS].rows
-        return rows >= self._settings.flush_rows or self._is_behind(Lane.TICKS)
-
-    def _has_work(self, lane: Lane) -> bool:
-        return self._accepting.accepted_through[lane] > self._stored_through[lane]
+        await self._accepting.run(self._finishing, self._storing.look)
+        self._storing.all_accepted()
 
     async def _trim(self) -> None:
         """Trim the journal, each time up to what was confirmed the time before, and still is."""
         while True:
-            before = dict(self._confirmed)
+            before = dict(self._storing.confirmed)
             await trio.sleep(self._patience.trim_every_s)
-            confirmed = {lane: min(before[lane], self._confirmed[lane]) for lane in Lane}
-            await self._accepting.trim(confirmed)
-
-    # --- store --------------------------------------------------------------------------------
-
-    async def _store_all(self) -> None:
-        await self._succeeds(lambda: _greet)
-        next_at = trio.current_time()
-        while not self._is_cut:
-            with trio.move_on_at(next_at):
-                await self._due.wait()
-            next_at = trio.current_time() + self._settings.store_every_ms / 1_000
-            for lane in Lane:  # money first
-                if self._has_work(lane) and not self._is_held(lane):
-                    await self._store_lane(lane)
-            await self._store_direct()
-            await self._keep_up()
-            if self._finishing.is_set():
-                if self._all_accepted.is_set() and not self._is_work_left():
-                    return
-                if not self._all_accepted.is_set():
-                    await self._all_accepted.wait()
-            elif not self._is_due():
-                self._due = trio.Event()
-
-    def _is_work_left(self) -> bool:
-        lanes = (lane for lane in Lane if not self._is_held(lane))
-        return any(self._has_work(lane) for lane in lanes) or bool(self._accepting.direct)
-
-    def _is_held(self, lane: Lane) -> bool:
-        """Whether ticks wait in the journal because the database's disk is full."""
-        return lane is Lane.TICKS and self._upkeep.is_full
-
-    async def _keep_up(self) -> None:
-        """Let old days go, a piece at a time."""
-        now = trio.current_time()
-        if now < self._upkeep_at or self._finishing.is_set():
-            return
-        step = functools.partial(self._upkeep.step, monotonic_s=now)
-        was_full = self._upkeep.is_full
-        wait_s = await self._succeeds(lambda: step)
-        self._upkeep_at = trio.current_time() + (wait_s or 0.0)
-        if self._upkeep.is_full != was_full:
-            self._say_fullness()
-
-    def _say_fullness(self) -> None:
-        is_full, disk = self._upkeep.is_full, self._upkeep.disk
-        emit(
-            Event.RETENTION,
-            f"the database's disk is full ({disk}): ticks wait in the journal, while there is room in it"
-            if is_full
-            else f"the database's disk has room again ({disk}): ticks are stored",
-            level=logging.ERROR if is_full else logging.INFO,
-            actor="writer",
-            state="full" if is_full else "room",
-        )
-
-    async def _store_lane(self, lane: Lane) -> None:
-        accepting = self._accepting
-        done = await self._succeeds(lambda: functools.partial(self._store.store, work=self._work(lane)))
-        if done is None:
-            return
-        self._stored_through[lane], self._confirmed[lane] = done.position, done.confirmed
-        accepting.set_stored(lane, done.position)
-        if lane is Lane.TICKS:
-            self._stored += done.rows
-            if done.journal_id in accepting.journal_ids:
-                self._stored_own += done.rows
-        self._say(done)
-
-    async def _store_direct(self) -> None:
-        """Store what is in no journal; and candles of intervals that ended although no tick came."""
-        accepting = self._accepting
-        while accepting.direct and not self._is_cut:
-            lane, rows = accepting.direct[0]
-            work = self._work(lane)
-            store = functools.partial(self._store.store_directly, rows=rows, work=work)
-            done = await self._succeeds(lambda: store)  # noqa: B023 - called before the next turn
-            if done is None:
-                return
-            accepting.drop_direct()
-            if lane is Lane.TICKS:
-                self._stored += done.rows
-                self._stored_own += done.rows
-            self._say(done)
-        if not self._has_work(Lane.TICKS) and self._store.is_candle_due(until_us=now_us()):
-            work = self._work(Lane.TICKS)
-            await self._succeeds(lambda: functools.partial(self._store.store_directly, rows=[], work=work))
-
-    def _work(self, lane: Lane) -> Work:
-        accepting, most = self._accepting, self._settings.flush_rows
-        offered = accepting.shelves[lane].first(max_rows=most)
-        is_all = not offered or offered[-1].position == accepting.accepted_through[lane]
-        return Work(
-            lane=lane,
-            offered=offered,
-            accepted_through=accepting.accepted_through[lane],
-            max_rows=most,
-            until_us=now_us() if is_all and not self._is_behind(lane) else None,
-            kept_from_us=self._upkeep.kept_from_us,
-        )
-
-    def _is_behind(self, lane: Lane) -> bool:
-        """Whether batches wait that are in the journal only; RAM may have begun anew with later ones."""
-        next_one = self._stored_through[lane] + 1
-        return self._has_work(lane) and not self._accepting.shelves[lane].begins_at(next_one)
-
-    async def _succeeds(self, prepare: Callable[[], Callable[[Session], Result]]) -> Result | None:
-        """Run what `prepare` makes in the thread until it succeeds; None where finishing ended that."""
-        attempt = 0
-        while True:
-            if self._accepting.is_reopened:
-                self._accepting.is_reopened = False
-                await trio.to_thread.run_sync(self._store.close, limiter=self._thread)
-            try:
-                result = await trio.to_thread.run_sync(self._pool.run, prepare(), limiter=self._thread)
-            except JournalBroken as exc:
-                # Whoever appends next looks it over and puts it right.
-                await self._accepting.reopen()
-                failure: Failure = exc
-            except (StorageBusy, SchemaNewer) as exc:
-                self._went_away(exc)
-                failure = exc
-            else:
-                self._is_there()
-                return result
-            if self._is_cut or (self._finishing.is_set() and not self._is_work_left()):
-                return None
-            await self._pause(self._patience.pause_s(failure, attempt=attempt))
-            attempt += 1
-
-    async def _pause(self, seconds: float) -> None:
-        if self._finishing.is_set():
-            await trio.sleep(min(seconds, self._patience.retry_min_s))
-            return
-        with trio.move_on_after(seconds):
-            await self._finishing.wait()
-
-    def _prepare(self, session: Session) -> None:
-        """In the thread, with each new connection: behind it may stand another database."""
-        self._store.forget()
-        self._migrated = bring_up_to_date(
-            session, patient_session=self._pool.patient_session, tell=_tell_from_thread
-        )
-        self._upkeep.prepare(session)
-
-    def _close_storing(self) -> None:
-        self._pool.close()
-        self._store.close()
-
-    # --- what became of it --------------------------------------------------------------------
-
-    def _is_there(self) -> None:
-        migrated, self._migrated = self._migrated, None
-        if migrated is not None:
-            self._contact.set(Contact.FRESH if migrated.was_fresh else Contact.EXISTING)
-            if migrated.applied:
-                self._tell_migrated(migrated)
-        if self._is_told:
-            emit(Event.DATABASE, f"database is back: {self._target}", actor="writer", state="up")
-        self._db, self._db_reason, self._is_told = DatabaseState.UP, "", False
-        self._accepting.is_database_up = True
-
-    def _went_away(self, failure: StorageBusy | SchemaNewer) -> None:
-        if isinstance(failure, SchemaNewer):
-            self._contact.fail(failure)
-        else:
-            self._contact.set(Contact.UNREACHABLE)
-        self._db, self._db_reason = DatabaseState.DOWN, str(failure)
-        self._accepting.is_database_up = False
-        if not self._is_told and not self._is_cut:
-            self._is_told = True
-            emit(
-                Event.DATABASE,
-                f"database is away, ticks wait in the journal: {failure}",
-                level=logging.WARNING,
-                actor="writer",
-                state="down",
-                reason=str(failure),
-            )
-
-    def _tell_migrated(self, migrated: Migrated) -> None:
-        versions = ", ".join(str(version) for version in migrated.applied)
-        emit(
-            Event.MIGRATION,
-            f"schema brought up to date: version {versions} applied to {self._target}",
-            actor="writer",
-            state="fresh" if migrated.was_fresh else "existing",
-        )
-
-    def _say(self, done: Done) -> None:
-        if done.refused:
-            emit(
-                Event.REFUSED_ROW,
-                f"{len(done.refused)} rows refused, kept in dead_letter; the first: {done.refused[0]}",
-                level=logging.ERROR,
-                actor="writer",
-                rows=len(done.refused),
-            )
-        if done.went_back:
-            emit(
-                Event.DATABASE,
-                f"{done.went_back}; what is missing is stored again from the journal",
-                level=logging.ERROR,
-                actor="writer",
-                state="went back",
-            )
-
-
-def _tell_from_thread(line: str) -> None:
-    """Say from the storing thread what it is about to do: the log's mailboxes are trio's."""
-    trio.from_thread.run_sync(functools.partial(emit, Event.MIGRATION, line, actor="writer"))
-
-
-def _say_notice_from_thread(notice: Notice) -> None:
-    """Say from the storing thread what retention does, before it does it."""
-    say = functools.partial(emit, Event.RETENTION, notice.message, level=notice.level)
-    trio.from_thread.run_sync(functools.partial(say, actor="writer", state=notice.state))
-
-
-def _greet(session: Session) -> None:
-    """Do nothing with it: to have a session at all, it was connected and its schema checked."""
+            now = self._storing.confirmed
+            await self._accepting.trim({lane: min(before[lane], now[lane]) for lane in Lane})

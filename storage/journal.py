@@ -49,10 +49,8 @@ SMALL_BYTES = 4 * 1024 * 1024  # a file of this size is not worth making smaller
 BYTES_A_BATCH = 200  # beside the payload, on the safe side
 BYTES_A_TICK = 80
 
-
 DELETE = "DELETE FROM {lane}_batch WHERE position <= ?"
 FIRST = "SELECT MIN(position) FROM {lane}_batch"
-COUNT = "SELECT COUNT(*) FROM {lane}_batch"
 
 
 @attrs.frozen(kw_only=True)

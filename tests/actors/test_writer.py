@@ -31,15 +31,18 @@ import storage.acceptor
 from actors.mailbox import BatchMailbox, Inbox, Mailbox
 from actors.writer import Patience, Writer
 from domain.database import Contact, DatabaseState
-from domain.errors import InvariantError, SchemaNewer, StorageBusy, StorageRefused
+from domain.errors import InvariantError, JournalBroken, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event
 from domain.gaps import Gap, GapLedger
 from domain.market import Tick
 from domain.messages import ActorEvent
+from storage.journal import Journal
+from storage.journal_reader import JournalReader
 from storage.payloads import Lane
 from storage.settings import StorageSettings
 from storage.store import Work
 from storage.target import MysqlTarget, SqliteTarget, Target
+from storage.upkeep import Upkeep
 
 GUARD_S = 30.0  # only against hanging
 QUICK = StorageSettings(flush_after_ms=1, store_every_ms=5, read_timeout_s=600)
@@ -67,7 +70,7 @@ class Running:
 
     async def until_kept_up(self) -> None:
         """Wait until retention has nothing to do for the next seconds."""
-        await self.until(lambda: self.writer._upkeep_at > trio.current_time() + 1)
+        await self.until(lambda: self.writer._storing._upkeep_at > trio.current_time() + 1)
 
     async def until_stored(self, count: int) -> None:
         await self.until(lambda: self.writer.statistics().stored >= count)
@@ -542,6 +545,63 @@ async def test_a_full_disk_under_the_file_is_waited_for(tmp_path: Path) -> None:
         assert stored_ticks(sqlite) == in_order(ticks)
 
 
+async def test_below_the_last_percents_ticks_wait_in_the_journal_and_the_writer_is_calm(
+    sqlite: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = StorageSettings(flush_after_ms=1, store_every_ms=600_000, flush_rows=10)
+    ticks = some_ticks(markets=1, each=35)
+    async with running_writer(tmp_path, sqlite.target, settings=settings) as running:
+        await running.until_kept_up()
+        storing = running.writer._storing
+        passes = []
+        keep_up = storing._keep_up
+
+        async def counted() -> None:
+            passes.append(1)
+            await keep_up()
+
+        monkeypatch.setattr(storing, "_keep_up", counted)
+        monkeypatch.setattr(Upkeep, "is_full", True)
+        running.ticks.put_nowait(ticks)
+        await running.until_accepted(35)
+        for _ in range(500):
+            await trio.lowlevel.checkpoint()
+        assert len(passes) < 5
+        assert running.writer.statistics().stored == 0
+        monkeypatch.undo()
+        running.ticks.put_nowait(some_ticks(markets=2, each=1, first_us=ticks[-1].ts_us + 1))
+        await running.until_stored(30)
+
+
+async def test_a_journal_out_of_reach_does_not_hold_up_what_needs_none(
+    sqlite: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = StorageSettings(flush_after_ms=1, store_every_ms=5, flush_rows=10)
+    ticks = some_ticks(markets=1, each=215)
+    async with running_writer(tmp_path, sqlite.target, settings=settings) as running:
+        await running.writer.first_contact(deadline_s=GUARD_S)
+        with contextlib.closing(sqlite3.connect(sqlite.target.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for n, batch in enumerate(in_lists(ticks[:200], of=5), start=1):
+                running.ticks.put_nowait(batch)
+                await running.until_accepted(5 * n)
+
+            def out_of_reach(*_: object, **__: object) -> None:
+                raise JournalBroken("out of reach")
+
+            # behind: what is to be stored is in the journal only, and that cannot be opened any more
+            for end in (JournalReader, Journal):
+                monkeypatch.setattr(end, "head" if end is JournalReader else "open", out_of_reach)
+            await trio.to_thread.run_sync(running.writer._accepting._acceptor.journal.close)
+        running.ticks.put_nowait(ticks[200:])
+        await running.until_stored(15)
+        assert running.writer.statistics().unjournaled
+        monkeypatch.undo()
+        running.writer._accepting._acceptor._may_open_at = 0.0
+        await running.until_stored(215)
+    assert stored_ticks(sqlite) == in_order(ticks)
+
+
 async def test_a_read_only_file_system_is_told_and_stored_into_when_it_is_not(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     sqlite = SqliteDatabase(target=SqliteTarget(path=disk / "marketd.db"))
@@ -567,7 +627,7 @@ async def test_a_full_disk_under_the_server_is_waited_for(mariadb: MariadbDataba
         async with running_writer(tmp_path, mariadb.target) as running:
             await running.writer.first_contact(deadline_s=GUARD_S)
             await running.until_kept_up()
-            running.writer._upkeep_at = math.inf  # which wants a table with partitions
+            running.writer._storing._upkeep_at = math.inf  # which wants a table with partitions
             [(_, create)] = mariadb.query("SHOW CREATE TABLE tick")
             mariadb.query("DROP TABLE tick")
             unpartitioned = create.partition("\n PARTITION BY")[0]
@@ -635,13 +695,13 @@ async def test_a_file_deleted_while_running_is_made_anew_from_the_journal(
 def watch(running: Running) -> list[Work]:
     """Return a list to which each transaction's work is added."""
     seen: list[Work] = []
-    store = running.writer._store.store
+    store = running.writer._storing._store.store
 
     def store_and_tell(session: Any, work: Work) -> Any:
         seen.append(work)
         return store(session, work)
 
-    running.writer._store.store = store_and_tell  # type: ignore[method-assign]
+    running.writer._storing._store.store = store_and_tell  # type: ignore[method-assign]
     return seen
 
 
@@ -653,7 +713,7 @@ async def test_a_database_that_keeps_up_is_stored_into_from_ram(
         for n, batch in enumerate(in_lists(ticks, of=10), start=1):
             running.ticks.put_nowait(batch)
             await running.until_stored(10 * n)
-        assert running.writer._store._reader._connection is None  # nobody ever read the journal
+        assert running.writer._storing._store._reader._connection is None  # nobody ever read the journal
     assert stored_ticks(database) == in_order(ticks)
 
 
@@ -778,11 +838,11 @@ async def test_what_the_database_no_longer_has_is_not_trimmed(
         seen.append(through)
 
     running.writer._accepting.trim = note  # type: ignore[method-assign]
-    running.writer._confirmed = {Lane.MONEY: 3, Lane.TICKS: 9}
+    running.writer._storing.confirmed = {Lane.MONEY: 3, Lane.TICKS: 9}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(running.writer._trim)
         await trio.sleep(1)
-        running.writer._confirmed = {Lane.MONEY: 5, Lane.TICKS: 2}
+        running.writer._storing.confirmed = {Lane.MONEY: 5, Lane.TICKS: 2}
         await trio.sleep(60)
         nursery.cancel_scope.cancel()
     assert seen == [{Lane.MONEY: 3, Lane.TICKS: 2}]
@@ -938,7 +998,7 @@ async def test_a_thread_that_does_not_come_back_is_reported(sqlite: SqliteDataba
         tmp_path, sqlite.target, patience=attrs.evolve(IMPATIENT, finish_s=0.01, cut_s=0.01)
     )
     pool = NeverReturns()
-    running.writer._pool = pool  # type: ignore[assignment]
+    running.writer._storing._pool = pool  # type: ignore[assignment]
     running.ticks.put_nowait(some_ticks(markets=1, each=3))
     async with trio.open_nursery() as nursery:
         await nursery.start(running.writer.run)
