@@ -13,7 +13,7 @@ from domain.errors import ConnectionLost, RemoteProtocolError
 from domain.events import Event, emit
 from domain.gaps import Cause, GapTracker
 from domain.market import PriceUpdate, Tick, check_update
-from domain.messages import Close, Request, Subscribe, Unsubscribe
+from domain.messages import Close, Request, Resubscribe, Subscribe, Unsubscribe
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
 from venues.protocol import Refused, Subscribed, Unknown, Venue, VenueEvent, VenueSettings
@@ -278,8 +278,17 @@ class Connection:
                 await self._say_goodbye(socket)
                 return
             wanted = [request for request in requests if isinstance(request, Subscribe | Unsubscribe)]
-            for frame in self._subscriptions.plan(wanted):
+            frames = self._subscriptions.plan(wanted)
+            self._note_unsubscribed(wanted)
+            for frame in frames:
                 await self._send(socket, frame)
+
+    def _note_unsubscribed(self, requests: list[Subscribe | Unsubscribe]) -> None:
+        """From here on prices of these markets are missed, also where one came a moment ago."""
+        for request in requests:
+            port = self._place.ports.get(request.symbol)
+            if port is not None and isinstance(request, Unsubscribe | Resubscribe):
+                port.gaps.trouble(Cause.DISCONNECT)
 
     async def _next_requests(self) -> list[Request]:
         """Wait for requests; those that come together are served together."""

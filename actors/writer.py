@@ -14,9 +14,9 @@ from domain.errors import InvariantError, StorageBusy
 from storage.drivers import make_driver
 from storage.payloads import Lane
 from storage.pool import Pool
-from storage.salvage import Survey
 from storage.session import Session
 from storage.settings import StorageSettings
+from storage.survey import Survey
 from storage.target import Target
 
 Result = TypeVar("Result")

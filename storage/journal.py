@@ -32,7 +32,8 @@ from storage.journal_file import (
 )
 from storage.payloads import JournalBatch, Lane, Money, Rows, encode
 from storage.room import Room, room
-from storage.salvage import Survey, finish_interrupted, is_there, put_right, survey
+from storage.salvage import finish_interrupted, is_there, put_right
+from storage.survey import Survey, survey
 
 Result = TypeVar("Result")
 

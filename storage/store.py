@@ -5,29 +5,23 @@ them. Only the locked read of that position decides what is stored already: an a
 one may have been applied although its answer was lost, or may still be running.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from domain.clock import now_us
 from domain.crash_points import crash_point
-from domain.errors import RowRefused, StorageRefused
 from domain.market import Tick
 from storage.batches import (
-    ROWS_A_STATEMENT,
-    encode_json,
     insert_events,
-    insert_ticks,
     put_gaps,
     with_new_markets,
 )
 from storage.candles import CandleKeeper, CandleProgress, gaps_changed
+from storage.dead_letters import insert_or_set_aside
 from storage.journal_reader import Head, JournalReader
 from storage.payloads import JournalBatch, Lane, Money, Rows
 from storage.session import Dialect, Session
-
-MOST_REFUSED = 100  # rows in one transaction: more is no bad row, but a wrong database
-ERROR_LENGTH = 512  # characters, as in the schema
 
 OPEN_POSITION = {
     Dialect.SQLITE: "INSERT INTO journal_position (journal_id, lane, batch) VALUES (?, ?, 0) "
@@ -40,10 +34,6 @@ LOCK_POSITION = {
     Dialect.MYSQL: "SELECT batch FROM journal_position WHERE journal_id = ? AND lane = ? FOR UPDATE",
 }
 MOVE_POSITION = "UPDATE journal_position SET batch = ? WHERE journal_id = ? AND lane = ?"
-INSERT_DEAD_LETTER = {
-    Dialect.SQLITE: 'INSERT INTO dead_letter (ts_us, table_name, "row", error) VALUES (?, ?, ?, ?)',
-    Dialect.MYSQL: "INSERT INTO dead_letter (ts_us, table_name, `row`, error) VALUES (?, ?, ?, ?)",
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -284,37 +274,3 @@ def _first_rows(batches: Sequence[JournalBatch], *, max_rows: int) -> list[Journ
             break
         taken.append(each)
     return taken
-
-
-# --- refused rows -----------------------------------------------------------------------------
-
-
-def insert_or_set_aside(session: Session, *, ticks: Sequence[Tick], ids: Mapping[str, int]) -> list[str]:
-    """Insert ticks; those that the database refuses for their data go into `dead_letter`.
-
-    Returns why, a row each. Raises `StorageRefused` where there are too many of them.
-    """
-    refused: list[str] = []
-    for start in range(0, len(ticks), ROWS_A_STATEMENT):
-        _bisect(session, ticks[start : start + ROWS_A_STATEMENT], ids=ids, refused=refused)
-    return refused
-
-
-def _bisect(session: Session, ticks: Sequence[Tick], *, ids: Mapping[str, int], refused: list[str]) -> None:
-    try:
-        insert_ticks(session, ticks=ticks, ids=ids)
-    except session.errors as exc:
-        error = session.translate(exc)
-        if not isinstance(error, RowRefused):
-            raise
-        if len(ticks) > 1:
-            middle = len(ticks) // 2
-            _bisect(session, ticks[:middle], ids=ids, refused=refused)
-            _bisect(session, ticks[middle:], ids=ids, refused=refused)
-            return
-        refused.append(f"{ticks[0].market} at {ticks[0].ts_us}: {error}")
-        if len(refused) > MOST_REFUSED:
-            raise StorageRefused(f"over {MOST_REFUSED} rows refused, the last: {error}") from exc
-        row = encode_json(ticks[0]).decode()
-        letter = (now_us(), "tick", row, str(error)[:ERROR_LENGTH])
-        session.execute(INSERT_DEAD_LETTER[session.dialect], letter)

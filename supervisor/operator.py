@@ -103,7 +103,6 @@ class Operator:
         branch = self._tree.markets[market]
         branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
         self._start(market)
-        branch.port.gaps.trouble(Cause.DISCONNECT)
         branch.child.restart()
 
     # --- what is stored -----------------------------------------------------------------------

@@ -12,7 +12,7 @@ from domain.errors import StorageBusy
 from domain.gaps import Gap, Remembered
 from domain.states import Desired
 from storage.recall import Found, recall
-from storage.salvage import Survey
+from storage.survey import Survey
 
 AGAIN_S = 5.0  # a database that does not answer is asked again
 JOURNAL_S = 60.0  # a journal that cannot be opened is tried every 10 s

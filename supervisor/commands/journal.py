@@ -6,7 +6,8 @@ from pathlib import Path
 
 from storage.journal_file import NAME
 from storage.payloads import Lane
-from storage.salvage import Survey, is_there, survey
+from storage.salvage import is_there
+from storage.survey import Survey, survey
 from supervisor.commands.progress import disk_errors
 from supervisor.commands.where import state_dir_of
 

@@ -106,7 +106,7 @@ class Restore:
         """Write down, in the copy, what lies between it and the journal that stays where it is."""
         from storage.backup import record_hole  # noqa: PLC0415  # as in run
         from storage.journal_file import NAME as JOURNAL  # noqa: PLC0415
-        from storage.salvage import first_ticks_after  # noqa: PLC0415
+        from storage.survey import first_ticks_after  # noqa: PLC0415
 
         with copy.session() as session:
             positions = session.query("SELECT journal_id, batch FROM journal_position WHERE lane = 'ticks'")

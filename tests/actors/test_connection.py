@@ -391,6 +391,22 @@ async def test_a_stale_market_is_unsubscribed_and_subscribed_again(patient_clock
     assert venue.methods() == ["SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE"]
 
 
+async def test_a_gap_begins_where_a_subscription_ends(patient_clock: MockClock) -> None:
+    venue = AnswersLikeBinance()
+    async with serving(venue) as url, connected(make_feed("EURUSDT", url=url)) as running:
+        gaps = running.feed.port("EURUSDT").gaps
+        await running.ask("EURUSDT").wait()
+        await venue.send(trade("EURUSDT", 1))
+        await trio.sleep(1.0)
+        assert gaps.open is None
+        await running.ask("EURUSDT", kind=Resubscribe).wait()
+        assert gaps.open is not None
+        assert gaps.open[1:4] == (gaps.last_us, None, "disconnect")
+        await venue.send(trade("EURUSDT", 2))
+        await trio.sleep(1.0)
+        assert gaps.open is None
+
+
 async def test_a_stopped_market_is_unsubscribed(patient_clock: MockClock) -> None:
     venue = AnswersLikeBinance()
     async with serving(venue) as url, connected(make_feed("EURUSDT", url=url)) as running:

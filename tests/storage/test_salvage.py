@@ -31,7 +31,8 @@ from storage.acceptor import Acceptor
 from storage.journal import Journal
 from storage.journal_file import NAME
 from storage.payloads import Lane
-from storage.salvage import first_ticks_after, put_right, survey
+from storage.salvage import put_right
+from storage.survey import first_ticks_after, survey
 
 HEADERS = 140  # bytes: of the file and of its first page, or of the log and its first frame
 STRIDE = 499  # a prime: each part of a page has its turn

@@ -30,8 +30,8 @@ from storing import (
 from domain.errors import StorageBusy, StorageRefused
 from domain.market import Tick
 from storage.batches import ROWS_A_STATEMENT
+from storage.dead_letters import MOST_REFUSED
 from storage.payloads import DETAIL_LENGTH, Lane, Money
-from storage.store import MOST_REFUSED
 
 GUARD_S = 30.0  # against hanging
 TICKS, MONEY = Lane.TICKS, Lane.MONEY

@@ -10,7 +10,7 @@ from domain.market import Tick
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
 from storage.recall import Found
-from storage.salvage import Survey
+from storage.survey import Survey
 from supervisor.recall import AGAIN_S, Recall
 
 MARKET = "EURUSD@sim"
