@@ -21,6 +21,10 @@ Batch = TypeVar("Batch", bound=Sized)
 Value = TypeVar("Value")
 
 
+def _ignore(_: object) -> None:
+    """Nobody wants to know."""
+
+
 @attrs.frozen(kw_only=True)
 class MailboxStatistics:
     """What `status` shows: `used`, `bound`, `peak` and `dropped` count items, not messages."""
@@ -38,7 +42,7 @@ class BatchMailbox(Generic[Batch]):
     `on_drop` is told each of them.
     """
 
-    def __init__(self, *, name: str, bound: int, on_drop: Callable[[Batch], None] | None = None) -> None:
+    def __init__(self, *, name: str, bound: int, on_drop: Callable[[Batch], None] = _ignore) -> None:
         self.name = name
         self._on_drop = on_drop
         self.bound = bound
@@ -58,8 +62,7 @@ class BatchMailbox(Generic[Batch]):
                 break  # handed straight to a waiting receiver
             self.used -= len(oldest)
             self.dropped += len(oldest)
-            if self._on_drop is not None:
-                self._on_drop(oldest)
+            self._on_drop(oldest)
         self.peak = max(self.peak, self.used)
         return self.dropped - before
 
