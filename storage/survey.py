@@ -75,6 +75,8 @@ class Survey:
             self.complain(
                 f"journal {batch.journal_id}, lane {batch.lane}: batch {batch.number} after {before}"
             )
+        if batch.position < 1:  # no checksum guards it, and nobody looks there
+            self.complain(f"lane {batch.lane}: batch {batch.number} stands at position {batch.position}")
         self.first_number.setdefault(key, batch.number)
         self.last_number[key] = batch.number
         self.last_position[batch.lane] = batch.position

@@ -117,6 +117,24 @@ def test_any_damaged_byte_and_any_length_costs_no_start_and_nothing_in_silence(
     damage_at(sample, place, name=name, damage=damage, places=places)
 
 
+def test_a_batch_at_a_position_that_nobody_looks_at_is_found(closed: Sample, place: Path) -> None:
+    """The first one of a lane: one byte makes its position 0, and all is still in order."""
+    folder = place / "position"
+    shutil.copytree(closed.folder, folder)
+    with contextlib.closing(sqlite3.connect(folder / NAME)) as connection:
+        connection.execute(
+            "UPDATE ticks_batch SET position = 0 WHERE position = (SELECT MIN(position) FROM ticks_batch)"
+        )
+        connection.commit()
+    assert not survey(folder / NAME).is_sound
+    acceptor = Acceptor(folder, max_bytes=BYTES)
+    opened = acceptor.open().opened
+    assert opened is not None
+    assert opened.set_aside is not None
+    acceptor.journal.close()
+    assert set(contents(read_all(folder))) == set(closed.there)
+
+
 def test_a_log_cut_short_is_a_prefix_where_its_index_is_gone_too(killed: Sample, place: Path) -> None:
     """After a power cut nothing tells of what the file system lost: what is left is what was first."""
     whole = killed.bytes_of(LOG)
