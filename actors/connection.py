@@ -22,7 +22,7 @@ from wire.heartbeat import Heartbeat
 from wire.recording import Recorder
 from wire.websocket import Socket, dial
 
-LEAVE_TIMEOUT_S = 1.0  # before a close the venue has so long to confirm that it sends no more
+LEAVE_TIMEOUT_S = 0.5  # before a close the venue has so long to confirm that it sends no more
 MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
 
 
@@ -73,7 +73,7 @@ class Connection:
         self._undecodable_in_a_row = 0
         self._may_send_at = 0.0
         self._is_closing = False
-        self._has_left = trio.Event()  # while closing: nothing is under way any more
+        self._has_left: trio.Event | None = None  # while closing: nothing is under way any more
 
     async def run(self) -> None:
         """Take a turn at the gate, open the socket, serve it until it is lost or closed."""
@@ -176,7 +176,7 @@ class Connection:
         match event:
             case Subscribed(symbols):
                 self._subscriptions.confirm(symbols)
-                if self._is_closing and not symbols:
+                if self._has_left is not None and not symbols:
                     self._has_left.set()
             case Refused(symbols, reason):
                 for symbol in symbols:
@@ -310,11 +310,12 @@ class Connection:
         self._is_closing = True
         try:
             frames = self._subscriptions.leave_all()
+            has_left = self._has_left = trio.Event()
             for frame in frames:
                 await self._send(socket, frame)
             if frames:
                 with trio.move_on_after(LEAVE_TIMEOUT_S):
-                    await self._has_left.wait()
+                    await has_left.wait()
             await socket.close()
         except ConnectionLost:
             pass  # it is closed: what was wanted

@@ -1,7 +1,6 @@
 """Times without ticks: the causes, the rows of the `gap` table, and who keeps account of them."""
 
 import enum
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -135,10 +134,10 @@ class GapTracker:
     count: int = 0
     _rested_until_us: int = -1
     _is_remembered: bool = False
-    _left_open: list[Gap] = attrs.field(factory=list)  # by the last run, beside `open`
-    _closed_by_clock: list[Gap] = attrs.field(factory=list)  # since the last tick
+    _left_open: tuple[Gap, ...] = ()  # by the last run, beside `open`
+    _closed_by_clock: tuple[Gap, ...] = ()  # since the last tick
     # Rows of this run, the latest: the database may show as open what is closed by now.
-    _own: deque[tuple[int, str]] = attrs.field(factory=lambda: deque(maxlen=MOST_OWN))
+    _own: tuple[tuple[int, str], ...] = ()
     _at_start: Gap | None = None  # the row of the pause before this run
 
     def tick(self, ts_us: int) -> None:
@@ -208,7 +207,7 @@ class GapTracker:
         elif left_open is not None:
             if (left_open.cause in AT_REST) == is_at_rest:
                 self.open = self._at_start = left_open
-                self._own.append(_name(left_open))
+                self._own = (*self._own[-MOST_OWN:], _name(left_open))
                 self.count += not is_at_rest
                 return
             since = max(at_us, left_open.from_us)
@@ -239,18 +238,18 @@ class GapTracker:
         elif gap.from_us < last_us:
             self.ledger.put(gap._replace(to_us=last_us))
         else:
-            self._left_open.append(gap)
+            self._left_open += (gap,)
 
     def _close_left_open(self, first_us: int) -> None:
         for gap in self._left_open:
             self.ledger.put(gap._replace(to_us=max(first_us, gap.from_us)))
-        self._left_open = []
+        self._left_open = ()
 
     def _begin(self, from_us: int, cause: Cause) -> None:
         if self.ledger.has_ended:
             return
         self.open = Gap(self.market, from_us, None, cause)
-        self._own.append(_name(self.open))
+        self._own = (*self._own[-MOST_OWN:], _name(self.open))
         self.ledger.put(self.open)
         self.count += cause not in AT_REST
 
@@ -260,14 +259,14 @@ class GapTracker:
 
     def _end_by_clock(self, gap: Gap, *, to_us: int) -> None:
         self._end(gap, to_us=to_us)
-        self._closed_by_clock.append(gap._replace(to_us=to_us))
+        self._closed_by_clock += (gap._replace(to_us=to_us),)
 
     def _shorten(self, ts_us: int) -> None:
         """Let no row that our clock closed reach over a tick: it was sent by another clock."""
         for gap in self._closed_by_clock:
             if gap.to_us is not None and gap.from_us < ts_us < gap.to_us:
                 self.ledger.put(gap._replace(to_us=ts_us))
-        self._closed_by_clock = []
+        self._closed_by_clock = ()
 
     def _end_by_tick(self, gap: Gap, ts_us: int) -> None:
         self._end(gap, to_us=max(ts_us, gap.from_us))
