@@ -219,7 +219,7 @@ def test_a_sound_journal_that_cannot_be_opened_now_is_not_set_aside(
         raise error(code)
 
     with monkeypatch.context() as patched:
-        patched.setattr("storage.salvage.connect_readonly", fail)
+        patched.setattr("storage.survey.connect_readonly", fail)
         again = Journal(tmp_path, max_bytes=50 * MEGABYTE)
         with pytest.raises((JournalFull, JournalBroken)):
             again.open()
