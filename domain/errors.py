@@ -16,6 +16,15 @@ class ConnectionLost(RetryableError):
     """A socket was refused, dropped, reset or fell silent."""
 
 
+class ConnectionClosed(ConnectionLost):
+    """The peer closed the web socket with a close frame; the venue's protocol knows what codes mean."""
+
+    def __init__(self, message: str, *, code: int, reason: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
 class UpgradeRefused(RetryableError):
     """A server answered the web-socket upgrade with an HTTP status that is not 101.
 
@@ -33,6 +42,10 @@ class VenueThrottled(RetryableError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class MarketClosed(RetryableError):
+    """The venue takes no subscription now: the market is closed."""
 
 
 class VenueSilent(RetryableError):
@@ -94,6 +107,10 @@ class RemoteProtocolError(ProtocolError):
 
 class PermanentError(MarketdError):
     """Trying again cannot help (bad token, unknown symbol); the message says what to do."""
+
+
+class UnknownSymbol(PermanentError):
+    """The venue lists no such market; it is tried again by itself once the venue does."""
 
 
 class ConfigError(MarketdError):

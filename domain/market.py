@@ -8,7 +8,7 @@ import attrs
 
 from domain.errors import RemoteProtocolError
 
-SYMBOL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,31}")
+SYMBOL_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:-]{0,31}")
 VENUE_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 MAX_INTEGER = 2**63 - 1  # a BIGINT's and SQLite's largest integer

@@ -115,7 +115,7 @@ def _check_symbol(symbol: str, venue: str, *, where: str, seen: dict[tuple[str, 
     if not SYMBOL_PATTERN.fullmatch(symbol):
         raise ConfigError(
             f"{where}: {shown(symbol)} is no symbol: "
-            "expected letters, digits and . _ / : -, at most 32, beginning with a letter or digit"
+            "expected letters, digits and . _ / : -, at most 32, beginning with a letter, digit or _"
         )
     # Venues and databases that ignore case would take both for one market.
     alias = (symbol.lower(), venue)
