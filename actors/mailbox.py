@@ -185,10 +185,14 @@ class Link:
         if self.is_up:
             self._set(is_up=False)
 
-    def _set(self, *, is_up: bool) -> None:
-        self.is_up = is_up
+    def poke(self) -> None:
+        """Wake everybody who waits on it: there is news of a market."""
         self._changed.set()
         self._changed = trio.Event()
+
+    def _set(self, *, is_up: bool) -> None:
+        self.is_up = is_up
+        self.poke()
 
     def has(self, session: int) -> bool:
         """Return whether that very session is still open."""
@@ -200,7 +204,7 @@ class Link:
             await self._changed.wait()
         return self.session
 
-    async def wait_lost(self, session: int) -> None:
-        """Wait until that session is no longer open."""
-        while self.has(session):
+    async def wait_news(self, session: int) -> None:
+        """Wait for news, or until that session is no longer open."""
+        if self.has(session):
             await self._changed.wait()

@@ -6,7 +6,8 @@ import attrs
 import trio
 
 from actors.mailbox import Answer, BatchMailbox, Link, Mailbox
-from domain.errors import ConnectionLost, VenueSilent
+from domain.clock import now_us
+from domain.errors import ConnectionLost, MarketClosed, VenueSilent
 from domain.events import Event, emit
 from domain.gaps import Cause, GapTracker
 from domain.market import Candle, CandleBuilder, Tick
@@ -14,6 +15,7 @@ from domain.messages import Request, Resubscribe, Subscribe
 from domain.states import MarketRow
 from wire.backoff import delay_s
 
+LOOK_AGAIN_S = 600.0  # a closed market's hours, at least so often
 ANSWER_WITHIN_S = 10.0  # a venue that has not confirmed a subscribe by then will not
 
 
@@ -85,11 +87,23 @@ class Market:
                 self._row.subscribed_at = trio.current_time()
                 self._place.changed()
                 await self._watch(session)
+            except MarketClosed:
+                await self._wait_open(session)
+                continue
             except ConnectionLost:
                 pass  # the link says so too, and with it we start over
             self._row.subscribed_at = None
             self._row.restarts += 1
             self._place.changed()
+
+    async def _wait_open(self, session: int) -> None:
+        """The venue takes no subscription while it is closed: wait until it opens, or the session is lost."""
+        self._place.changed()
+        while self._place.link.has(session) and self._row.hours.is_closed:
+            with trio.move_on_at(self._opens_at()):
+                await self._place.link.wait_news(session)
+            if self._row.hours.pass_time(at_us=now_us()):
+                self._place.changed()
 
     async def _subscribe(self, session: int) -> None:
         """Take a turn at the gate and ask for the subscription; return when it is confirmed.
@@ -121,24 +135,48 @@ class Market:
         )
 
     async def _watch(self, session: int) -> None:
-        """Subscribe again whenever the market is stale; return when the session is lost."""
+        """Subscribe again whenever the market is stale; return when the session is lost.
+
+        A market that is closed is left in peace until it opens, or a tick says that it has.
+        """
         attempt = 0
         at = trio.current_time() + self._row.stale_after_s
+        hours = self._row.hours
         while True:
+            was_closed = hours.is_closed
             with trio.move_on_at(at):
-                await self._place.link.wait_lost(session)
+                await self._place.link.wait_news(session)
+            if not self._place.link.has(session):
                 return
-            if not self._row.is_stale(trio.current_time()):
+            now = trio.current_time()
+            hours.pass_time(at_us=now_us())
+            if was_closed and not hours.is_closed:
+                if self._row.is_stale(now):
+                    self._row.subscribed_at = now  # its silence begins now
+                self._place.changed()
+            if self._row.is_stale(now) and hours.silent(at_us=now_us()):
+                self._place.changed()
+            if hours.is_closed:
+                at = self._opens_at()
+            elif not self._row.is_stale(now):
                 attempt = 0
                 at = (self._row.silent_since() or 0.0) + self._row.stale_after_s
-                continue
-            await self._resubscribe(session)
-            at = trio.current_time() + delay_s(
-                attempt=attempt,
-                min_s=min(self._row.stale_after_s, self._place.resubscribe_max_s),
-                max_s=self._place.resubscribe_max_s,
-            )
-            attempt += 1
+            elif now >= at:
+                await self._resubscribe(session)
+                at = trio.current_time() + delay_s(
+                    attempt=attempt,
+                    min_s=min(self._row.stale_after_s, self._place.resubscribe_max_s),
+                    max_s=self._place.resubscribe_max_s,
+                )
+                attempt += 1
+
+    def _opens_at(self) -> float:
+        """Return when to look whether a closed market is open, monotonic: the wall clock may be set."""
+        opens_us = self._row.hours.opens_us
+        now_s = trio.current_time()
+        if opens_us is None or opens_us <= now_us():
+            return now_s + LOOK_AGAIN_S
+        return now_s + min(LOOK_AGAIN_S, (opens_us - now_us()) / 1_000_000)
 
     async def _resubscribe(self, session: int) -> None:
         """A stale market is no crash: ask again, and carry on whatever the answer.
@@ -154,8 +192,8 @@ class Market:
             market=self._row.name,
         )
         await self._take_turn(session)
-        if not self._row.is_stale(trio.current_time()):
-            return  # a datum came while it stood in line
+        if not self._row.is_stale(trio.current_time()) or self._row.hours.is_closed:
+            return  # a datum came while it stood in line, or word that it is closed
         self._row.restarts += 1
         answer = Answer[None]()
         try:

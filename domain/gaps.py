@@ -182,17 +182,22 @@ class GapTracker:
             self.last_us = ts_us
             self._rested_until_us = min(self._rested_until_us, ts_us)
 
-    def remember(self, before: Remembered, *, is_at_rest: bool, at_us: int) -> None:
+    def remember(
+        self, before: Remembered, *, is_at_rest: bool, at_us: int, opened_us: int | None = None
+    ) -> None:
         """Take note of what was before this run, at its start or as late as it becomes known.
 
         The time since then is a gap, of the cause it had when the last run ended, else `downtime`.
-        What the journal knew may be told first, and what the database knew after it.
+        What the journal knew may be told first, and what the database knew after it. A market that
+        was closed is taken to have been so until `opened_us`, else until now.
         """
         if self._is_remembered or self.first_us is not None:
             self._remember_late(before)
         else:
             self.last_us = before.last.ts_us
             *others, left_open = sorted(before.open_gaps) or (None,)
+            if left_open is not None and left_open.cause == Cause.CLOSED and opened_us is not None:
+                at_us = min(at_us, opened_us)
             self._adopt(left_open, is_at_rest=is_at_rest, at_us=at_us)
             for gap in others:
                 if gap is not None:

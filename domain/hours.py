@@ -39,6 +39,10 @@ class MarketHours:
             return False
         return self._close(self._closing(at_us), at_us=at_us)
 
+    def refused(self, *, at_us: int) -> bool:
+        """The venue took no subscription of it, because it is closed."""
+        return self._close(at_us, at_us=at_us)
+
     def tick(self, *, at_us: int) -> bool:
         """Take note of a tick, where it is closed: it is not."""
         if not self.is_closed or at_us - self._closed_us <= GRACE_US:

@@ -1,6 +1,6 @@
 """What actors say to each other, beside lists of ticks. Frozen; never changed after sending."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -10,8 +10,8 @@ from domain.errors import MarketdError
 class Answerable(Protocol):
     """Takes the answer to one request, once; see `actors.mailbox.Answer`."""
 
-    def set(self, value: None, /) -> None:
-        """Answer: it is done."""
+    def set(self, value: Any, /) -> None:
+        """Answer: it is done, or this is it."""
 
     def fail(self, error: MarketdError, /) -> None:
         """Answer: it cannot be done, and why."""
@@ -39,11 +39,27 @@ class Unsubscribe:
 
 
 @attrs.frozen(kw_only=True)
+class AskHistory:
+    """The venue is to be asked for history; answered with the venue's page.
+
+    `request` is a `venues.protocol.HistoryRequest` whose symbol is the settings'.
+    """
+
+    request: Any
+    answer: Answerable
+
+
+@attrs.frozen(kw_only=True)
+class Wake:
+    """Whoever serves the requests is to look at what it has to send."""
+
+
+@attrs.frozen(kw_only=True)
 class Close:
     """The connection is to say goodbye and end its run."""
 
 
-Request = Subscribe | Unsubscribe | Close
+Request = Subscribe | Unsubscribe | AskHistory | Wake | Close
 
 
 @attrs.frozen(kw_only=True)

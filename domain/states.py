@@ -8,6 +8,8 @@ import enum
 
 import attrs
 
+from domain.hours import MarketHours
+
 
 class State(enum.StrEnum):
     """The states a market or a connection is shown in; of those that apply, the first holds."""
@@ -57,6 +59,7 @@ class ConnectionRow(ChildRow):
     data_until: float | None = None  # monotonic; latest datum of this session
     frames: int = 0
     unknown_frames: int = 0
+    new_fields: int = 0
     rtt_ms: float | None = None
 
 
@@ -64,14 +67,15 @@ class ConnectionRow(ChildRow):
 class MarketRow(ChildRow):
     """One market. Its actor writes the first group, its connection the second.
 
-    A crashed market actor loses no recorded tick, so what was recorded is counted by the
-    connection. `restarts` is raised by the actor too: once for each session it lost.
+    `hours` has rules of its own. A crashed market actor loses no recorded tick, so what was recorded
+    is counted by the connection. `restarts` is raised by the actor too: once for each session it lost.
     """
 
     symbol: str
     venue: str
     stale_after_s: float
     connection: ConnectionRow
+    hours: MarketHours
     is_in_line: bool = False
     subscribed_at: float | None = None  # monotonic; None while not subscribed
 

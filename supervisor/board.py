@@ -1,9 +1,11 @@
 """Who is in which state. Says it once whenever somebody's state changes."""
 
 import logging
+import time
 
 import trio
 
+from domain.clock import now_us
 from domain.events import Event, emit
 from domain.states import ConnectionRow, Desired, MarketRow, State
 from supervisor.policy import connection_state, market_state
@@ -105,9 +107,19 @@ class Board:
 
 
 def reason_of(row: MarketRow | ConnectionRow) -> str:
-    """Return why a row is where it is, and when it tries again."""
+    """Return why a row is where it is, and when it tries again or opens."""
     if row.hold is None:
-        return ""
+        is_closed = isinstance(row, MarketRow) and row.hours.is_closed and row.connection.is_open
+        return opens_text(row.hours.opens_us) if isinstance(row, MarketRow) and is_closed else ""
     if row.next_try_at is None:
         return row.reason
     return f"{row.reason}; next try in {max(0.0, row.next_try_at - trio.current_time()):.0f} s"
+
+
+def opens_text(opens_us: int | None) -> str:
+    """Return when a closed market opens, for people."""
+    if opens_us is None or opens_us <= now_us():
+        return "when it opens is not known"
+    at_s, wait_s = opens_us / 1_000_000, (opens_us - now_us()) // 1_000_000
+    hours, minutes = divmod(wait_s // 60, 60)
+    return f"opens {time.strftime('%a %Y-%m-%d %H:%M UTC', time.gmtime(at_s))}, in {hours} h {minutes:02} min"

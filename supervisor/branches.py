@@ -2,20 +2,18 @@
 
 import attrs
 
-from actors.connection import ConnectionPlace, MarketPort
 from actors.market import MarketPlace
+from actors.ports import ConnectionPlace, MarketPort, VenuePlace
 from supervisor.gate import Gate
 from supervisor.market_specs import MarketSpec
 from supervisor.supervise import Child
-from venues.protocol import Venue, VenueSettings
 
 
 @attrs.define(kw_only=True, eq=False)
 class VenueBranch:
-    """One venue: its protocol, its settings, its gate."""
+    """One venue: what its connections share, and its gate."""
 
-    venue: Venue
-    settings: VenueSettings
+    place: VenuePlace
     gate: Gate
 
 

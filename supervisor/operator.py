@@ -86,6 +86,8 @@ class Operator:
         if branch.connection.place.row.hold is not None:
             branch.connection.child.start()
         branch.port.gaps.resume(at_us=now_us())
+        if branch.port.hours.is_closed:
+            branch.port.gaps.rest(Cause.CLOSED, at_us=now_us())
         # Until it is subscribed its ticks are missed; one that runs already misses none.
         if branch.port.row.desired is Desired.STOPPED or not branch.connection.place.row.is_open:
             branch.port.gaps.trouble(Cause.DISCONNECT)

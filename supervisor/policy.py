@@ -175,7 +175,11 @@ def market_state(row: MarketRow, now: float) -> State:
         return row.hold
     if row.connection.desired is Desired.RUNNING and row.connection.hold is State.FAILED:
         return State.FAILED
-    if not row.connection.is_open or row.is_in_line or row.subscribed_at is None:
+    if not row.connection.is_open or row.is_in_line:
+        return State.WAITING
+    if row.hours.is_closed:
+        return State.CLOSED
+    if row.subscribed_at is None:
         return State.WAITING
     if row.is_stale(now):
         return State.STALE

@@ -5,7 +5,7 @@ from functools import partial
 
 import trio
 
-from actors.connection import MarketPort
+from actors.ports import MarketPort
 from actors.writer import Writer
 from domain.clock import now_us
 from domain.errors import StorageBusy
@@ -124,4 +124,7 @@ def _tell(port: MarketPort, before: Remembered | None) -> None:
     if before is not None:
         port.stamper.remember(before.last)
         is_at_rest = port.row.desired is Desired.STOPPED
-        port.gaps.remember(before, is_at_rest=is_at_rest, at_us=now_us())
+        at_us = now_us()
+        port.gaps.remember(
+            before, is_at_rest=is_at_rest, at_us=at_us, opened_us=port.hours.opened_before(at_us)
+        )

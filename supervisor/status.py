@@ -15,6 +15,7 @@ import trio
 from domain.clock import now_us
 from domain.states import ConnectionRow, MarketRow
 from supervisor.board import reason_of
+from supervisor.branches import VenueBranch
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
@@ -50,6 +51,7 @@ def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: Loo
         "mode": tree.settings.trading.mode,
         "ready": is_ready,
         "markets": [_market(tree, row) for row in tree.board.markets.values()],
+        "venues": [_venue(branch) for branch in tree.venues.values()],
         "connections": [_connection(tree, row) for row in tree.board.connections.values()],
         "writer": _writer(tree),
         "mailboxes": {name: attrs.asdict(box.statistics()) for name, box in tree.mailboxes().items()},
@@ -82,6 +84,18 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
     }
 
 
+def _venue(branch: VenueBranch) -> dict[str, Any]:
+    place = branch.place
+    return {
+        "name": place.name,
+        "protocol": place.venue.protocol,
+        "listed_us": place.catalog.listed_us,
+        "markets": len(place.catalog.instruments),
+        "open": sum(each.is_open for each in place.catalog.instruments.values()),
+        "skew_ms": place.skew.skew_ms,
+    }
+
+
 def _connection(tree: Tree, row: ConnectionRow) -> dict[str, Any]:
     return {
         "name": row.name,
@@ -91,6 +105,7 @@ def _connection(tree: Tree, row: ConnectionRow) -> dict[str, Any]:
         "markets": len(tree.connections[row.name].place.ports),
         "frames": row.frames,
         "unknown_frames": row.unknown_frames,
+        "new_fields": row.new_fields,
         "restarts": row.restarts,
         "rtt_ms": None if row.rtt_ms is None else round(row.rtt_ms, 3),
     }

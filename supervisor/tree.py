@@ -6,35 +6,39 @@ control ─▶ tree
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from actors.connection import Connection, ConnectionPlace, MarketPort
+from actors.connection import Connection
 from actors.control import Control, Handle
 from actors.mailbox import BatchMailbox, Inbox, Link, Mailbox
 from actors.market import Market, MarketPlace
+from actors.ports import ConnectionPlace, MarketPort, VenuePlace
 from actors.writer import Writer
 from domain.clock import now_us
 from domain.database import Contact, Finished
 from domain.events import Event, emit
 from domain.gaps import Cause, GapLedger, GapRanges, GapTracker
+from domain.hours import MarketHours
 from domain.market import Tick
 from domain.messages import Close, Request, Unsubscribe
+from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ChildRow, ConnectionRow, MarketRow
 from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
 from supervisor.gate import Gate, read_connects
+from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
 from supervisor.policy import RestartPolicy
 from supervisor.recall import Recall
 from supervisor.sections import Settings
-from supervisor.supervise import Child, guarded, run_essential
+from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from venues import find_venue
 from venues.protocol import VenueSettings
 from wire.recording import Recorder
@@ -73,6 +77,7 @@ class Tree:
         self.venues: dict[str, VenueBranch] = {}
         self.connections: dict[str, ConnectionBranch] = {}
         self.markets: dict[str, MarketBranch] = {}
+        self.listings = Listings(state_dir=state_dir, markets=self.markets)
         self.exit_code = 0
         self.finished: Finished | None = None
         self._recorder = recorder
@@ -183,21 +188,37 @@ class Tree:
             connects=read_connects(memory),
             memory=memory,
         )
-        self.venues[name] = VenueBranch(venue=venue, settings=settings, gate=gate)
+        catalog = self.listings.remembered(name)
+        place = VenuePlace(
+            name=name,
+            venue=venue,
+            settings=settings,
+            catalog=catalog,
+            skew=ClockSkew(),
+            read_token=lambda: None,
+            token_refused=lambda _: None,
+            listed=partial(self.listings.listed, catalog),
+            wait_turn=gate.pass_connect,
+            recorder=self._recorder,
+        )
+        self.venues[name] = VenueBranch(place=place, gate=gate)
 
     def add_market(self, spec: MarketSpec) -> None:
         """Start a market, on a connection that has room, else on a new one."""
         connection = self._connection_with_room(spec.venue)
+        gaps = GapTracker(market=spec.id, ledger=self.inbox.gaps)
+        hours = MarketHours(gaps=gaps)
+        self.listings.recall_hours(spec, hours, self.venues[spec.venue].place.catalog)
         row = MarketRow(
             name=spec.id,
             symbol=spec.symbol,
             venue=spec.venue,
             stale_after_s=spec.stale_after_s,
             connection=connection.place.row,
+            hours=hours,
             desired=self.desired.of_market(spec.id, autostart=spec.autostart),
         )
         changed = partial(self.board.market_changed, row)
-        gaps = GapTracker(market=spec.id, ledger=self.inbox.gaps)
         mailbox = BatchMailbox[list[Tick]](name=f"market/{spec.id}", bound=MARKET_BOUND)
         place = MarketPlace(
             row=row,
@@ -219,7 +240,7 @@ class Tree:
             changed=changed,
         )
         port = MarketPort(
-            row=row, mailbox=mailbox, stamper=Stamper(market=spec.id), gaps=gaps, changed=changed
+            row=row, mailbox=mailbox, stamper=Stamper(market=spec.id), gaps=gaps, hours=hours, changed=changed
         )
         connection.place.ports[spec.symbol] = port
         self.board.add_market(row)
@@ -237,6 +258,8 @@ class Tree:
         branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
         place = branch.connection.place
         del place.ports[branch.spec.symbol]
+        for name in [name for name, port in place.wired.items() if port is branch.port]:
+            del place.wired[name]
         self.board.remove(market)
         place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
         if not place.ports:
@@ -252,8 +275,8 @@ class Tree:
 
     def _connection_with_room(self, venue: str) -> ConnectionBranch:
         branch = self.venues[venue]
-        limit = branch.venue.markets_per_connection
-        bound = min(branch.settings.markets_per_connection or limit, limit)
+        limit = branch.place.venue.markets_per_connection
+        bound = min(branch.place.settings.markets_per_connection or limit, limit)
         number = 1
         while (found := self.connections.get(f"{venue}/{number}")) is not None:
             if len(found.place.ports) < bound:
@@ -267,18 +290,16 @@ class Tree:
         changed = partial(self.board.connection_changed, row)
         place = ConnectionPlace(
             row=row,
-            venue=branch.venue,
-            settings=branch.settings,
+            shared=branch.place,
             link=Link(),
             # every market may have two requests under way; removed ones some more
             requests=Mailbox[Request](
-                name=f"connection/{name}", bound=4 * branch.venue.markets_per_connection
+                name=f"connection/{name}", bound=4 * branch.place.venue.markets_per_connection
             ),
             ports={},
             ticks=self.inbox.ticks,
-            wait_turn=branch.gate.pass_connect,
             changed=changed,
-            recorder=self._recorder,
+            spawn=self._spawn,
         )
         child = Child(
             name=f"connection/{name}",
@@ -299,6 +320,17 @@ class Tree:
             self._to_start.append(child)
             return
         self._nursery.start_soon(child.keep_alive, name=child.name)
+
+    def _spawn(
+        self, task: Callable[[], Awaitable[None]], ended: Callable[[Exception | None], None], name: str
+    ) -> None:
+        """Run a task beside everything else, and tell how it ended."""
+        assert self._nursery is not None, "nothing runs before the tree does"
+
+        async def run() -> None:
+            ended(await outcome_of(name, task))
+
+        self._nursery.start_soon(run, name=name)
 
     def _retire(self, connection: ConnectionBranch) -> None:
         """Let an open connection say goodbye and end; end one that is not open at once."""

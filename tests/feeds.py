@@ -9,12 +9,16 @@ import trio
 import trio_websocket
 from loopback import HOST, websocket_server
 
-from actors.connection import Connection, ConnectionPlace, MarketPort
+from actors.connection import Connection
 from actors.mailbox import BatchMailbox, Link, Mailbox
 from actors.market import Market, MarketPlace
+from actors.ports import ConnectionPlace, MarketPort, VenuePlace
 from domain.gaps import GapLedger, GapTracker
+from domain.hours import MarketHours
+from domain.instruments import Catalog
 from domain.market import Tick
 from domain.messages import Request
+from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
 from venues import find_venue
@@ -90,28 +94,50 @@ def make_feed(
     ports = {}
     for symbol in symbols:
         market = f"{symbol}@binance"
+        tracker = GapTracker(market=market, ledger=gaps)
+        hours = MarketHours(gaps=tracker)
         ports[symbol] = MarketPort(
             row=MarketRow(
-                name=market, symbol=symbol, venue="binance", stale_after_s=stale_after_s, connection=row
+                name=market,
+                symbol=symbol,
+                venue="binance",
+                stale_after_s=stale_after_s,
+                connection=row,
+                hours=hours,
             ),
             mailbox=BatchMailbox[list[Tick]](name=f"market/{market}", bound=market_bound),
             stamper=Stamper(market=market),
-            gaps=GapTracker(market=market, ledger=gaps),
+            gaps=tracker,
+            hours=hours,
             changed=lambda market=market: changes.append(market),  # type: ignore[misc]
         )
-    place = ConnectionPlace(
-        row=row,
+    shared = VenuePlace(
+        name="binance",
         venue=venue or find_venue("binance"),
         settings=VenueSettings(protocol="binance", url=url),
+        catalog=Catalog(venue="binance"),
+        skew=ClockSkew(),
+        read_token=lambda: None,
+        token_refused=lambda _: None,
+        listed=lambda: None,
+        wait_turn=no_gate,
+        recorder=recorder,
+    )
+    place = ConnectionPlace(
+        row=row,
+        shared=shared,
         link=Link(),
         requests=Mailbox[Request](name="connection/binance/1", bound=100),
         ports=ports,
         ticks=BatchMailbox[list[Tick]](name="writer/ticks", bound=65_536),
-        wait_turn=no_gate,
         changed=lambda: changes.append("binance/1"),
-        recorder=recorder,
+        spawn=nobody_beside,
     )
     return Feed(connection=place, changes=changes, gaps=gaps)
+
+
+def nobody_beside(*_: object) -> None:
+    raise AssertionError("nothing runs beside this connection")
 
 
 def drain(box: BatchMailbox[list[Tick]]) -> list[Tick]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from domain.errors import ConnectionLost, PermanentError
+from domain.errors import ConnectionLost, MarketClosed, PermanentError
 from domain.messages import Answerable, Resubscribe, Subscribe, Unsubscribe
 from venues.protocol import Adapter
 
@@ -45,6 +45,24 @@ class Subscriptions:
             error = f"{self._venue} refuses {symbol!r}: {reason}; correct the symbol in the settings"
             for answer in self._asked.pop(symbol, ()):
                 answer.fail(PermanentError(error))
+
+    def put_off(self, symbols: Iterable[str], reason: str) -> None:
+        """The venue takes no subscription of these now."""
+        for symbol in symbols:
+            self._confirmed.discard(symbol)
+            for answer in self._asked.pop(symbol, ()):
+                answer.fail(MarketClosed(f"{self._venue} takes no subscription of {symbol!r} now: {reason}"))
+
+    def adopt(self, other: "Subscriptions") -> list[str]:
+        """Return the frames that subscribe what another session has, or waits for; nobody waits here."""
+        symbols = sorted(other._confirmed | other._asked.keys())
+        self._asked = {symbol: [] for symbol in symbols}
+        return self._adapter.subscribe(symbols) if symbols else []
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the venue has answered everything that was asked."""
+        return not self._asked
 
     def leave_all(self) -> list[str]:
         """Return the frames that end every subscription before the session is closed."""

@@ -12,7 +12,7 @@ import functools
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 import h11
@@ -23,9 +23,9 @@ import wsproto.utilities
 from domain.clock import now_us
 from domain.errors import (
     ConfigError,
+    ConnectionClosed,
     ConnectionLost,
     MarketdError,
-    PermanentError,
     RemoteProtocolError,
     UpgradeRefused,
     VenueThrottled,
@@ -110,14 +110,12 @@ async def dial(
     *,
     headers: Mapping[str, str],
     timeout_s: float,
-    permanent_statuses: Collection[int] = (),
 ) -> AsyncIterator[Socket]:
     """Open a web socket for the length of the block; `timeout_s` covers name, TCP, TLS, upgrade.
 
     Leaving the block by an exception drops the socket at once; a clean exit closes it with a
-    deadline. Raises ConnectionLost, UpgradeRefused, VenueThrottled, RemoteProtocolError;
-    PermanentError where the upgrade was answered with one of `permanent_statuses`; ConfigError
-    for an address that is none.
+    deadline. Raises ConnectionLost (ConnectionClosed after a close frame), UpgradeRefused,
+    VenueThrottled, RemoteProtocolError; ConfigError for an address that is none.
     """
     deadline = trio.current_time() + timeout_s
     try:
@@ -145,10 +143,7 @@ async def dial(
                 await trio.aclose_forcefully(stream)
                 nursery.cancel_scope.cancel()
     except* FOREIGN_ERRORS as group:
-        error = _first(group)
-        if isinstance(error, trio_websocket.ConnectionRejected) and error.status_code in permanent_statuses:
-            raise PermanentError(f"{_refusal(error)}; trying again is no use") from group
-        raise _translate(error) from group
+        raise _translate(_first(group)) from group
 
 
 async def _open_stream(url: str) -> tuple[UpgradeStream, str, str]:
@@ -225,7 +220,8 @@ def _translate(error: BaseException) -> MarketdError:
             reason = error.reason
             if reason is None:
                 return ConnectionLost("connection closed by us")
-            return ConnectionLost(f"connection closed: {reason.code} {reason.reason or reason.name}")
+            text = f"connection closed: {reason.code} {reason.reason or reason.name}"
+            return ConnectionClosed(text, code=reason.code, reason=reason.reason or "")
         case wsproto.utilities.ProtocolError():
             return RemoteProtocolError(f"broken web-socket frame or handshake: {error}")
         case h11.ProtocolError():

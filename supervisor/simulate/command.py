@@ -7,8 +7,9 @@ from pathlib import Path
 from domain.errors import ConfigError
 from supervisor import logs
 from supervisor.simulate import words
-from supervisor.simulate.options import PROTOCOLS, SERVED, SimulateOptions
+from supervisor.simulate.options import PROTOCOLS, SimulateOptions
 from supervisor.simulate.service import serve_until_signal
+from venues.simulated.hours import Hours
 from venues.simulated.prices import FX_PAIRS
 
 EXIT_FAILURE = 1
@@ -16,11 +17,12 @@ EXIT_USAGE = 2
 
 FAULT_HELP = """
 what goes wrong, SECONDS after the first subscribe; can be given more than once.
-close, reset and garbage are single events (a close frame; a TCP reset; three undecodable frames),
+close, reset, garbage and shutdown are single events (a close frame; a TCP reset; three undecodable
+frames; the venue says that it restarts, where its protocol has a word for that),
 garbage with a duration spoils every data frame for so long.
 silent (no frames but pings and pongs; with a symbol: none of its data),
 half-open (sockets that are open then are neither read nor written; new ones are served),
-lock (market closed: no data, subscribes are confirmed) and
+lock (the market is closed, and the venue says so: no data) and
 slow (at most one tick a second a market) last to the end unless given a duration.
 refuse, http429 and no-upgrade last 10 s unless told; they first reset the open connections,
 since nobody else would meet them.
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Serve the venue's side of a protocol, with generated or recorded prices."
     parser.epilog = f"faults:{FAULT_HELP}"
     add = parser.add_argument
-    add("--protocol", required=True, choices=PROTOCOLS, help=f"served so far: {', '.join(SERVED)}")
+    add("--protocol", required=True, choices=PROTOCOLS, help="which venue to play")
     add(
         "--listen",
         required=True,
@@ -68,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="play its incoming frames once to each connection, 1 s after the latest subscribe",
     )
     add("--speed", type=words.above_zero, default=1.0, metavar="N", help="replay N times as fast (1)")
+    add(
+        "--hours",
+        type=Hours,
+        choices=tuple(Hours),
+        default=Hours.ALWAYS,
+        help="week: currency pairs are closed from Friday to Sunday, 21:00 UTC (always open)",
+    )
     add("--ledger", type=Path, metavar="FILE", help="append each tick handed to a socket, as JSON lines")
     add(
         "--fault",
@@ -93,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         speed=arguments.speed,
         ledger=arguments.ledger,
         faults=tuple(arguments.fault),
+        hours=arguments.hours,
     )
     status = 0
     log = logs.open_log(level="info")  # of it comes what a fault did, and nothing else

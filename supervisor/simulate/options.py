@@ -5,10 +5,10 @@ from pathlib import Path
 import attrs
 
 from venues.simulated.faults import Fault
+from venues.simulated.hours import Hours
 from venues.simulated.prices import FX_PAIRS
 
 PROTOCOLS = ("olymptrade", "deriv", "binance", "kraken")
-SERVED = ("binance",)
 
 
 @attrs.frozen(kw_only=True)
@@ -30,3 +30,4 @@ class SimulateOptions:
     speed: float = 1.0
     ledger: Path | None = None
     faults: tuple[Fault, ...] = ()
+    hours: Hours = Hours.ALWAYS

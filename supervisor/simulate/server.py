@@ -8,23 +8,23 @@ from typing import NamedTuple
 import attrs
 import trio
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import RejectConnection
 
 from domain.clock import now_us
-from domain.errors import ConnectionLost, RejectedError
+from domain.errors import ConnectionLost
 from domain.events import Event, emit
-from supervisor.simulate.handshake import accept, read_request, reject, wait_until_left
+from supervisor.simulate.handshake import Asked, accept, read_request, say, wait_until_left
 from supervisor.simulate.ledger import Ledger
 from supervisor.simulate.socket import ServedSocket, reset_on_close
 from venues.simulated.faults import DOOR_KINDS, Fault, Kind, Schedule
-from venues.simulated.protocol import SimulatedVenue
+from venues.simulated.protocol import HttpAnswer, SimulatedVenue
 from venues.simulated.turns import Turns
 
 TURN_S = 0.005  # at least so long between two turns of ticks: at most 200 sends a second and socket
 PING_EVERY_S = 20.0  # web-socket-streams.md, 2026-07-21
 SLOW_EVERY_S = 1.0  # between two ticks of a market while it is slow
 REOPEN_EVERY_S = 0.5  # while somebody else has the port
-RETRY_AFTER = b"2"
+RETRY_AFTER = "2"
+PASS_TIME_EVERY_S = 1.0  # what opens, closes or expires by the clock does so within that
 
 CLOSE_CODES = ((1001, "going away"), (1012, "service restart"))  # by turns
 NO_FAULTS: frozenset[Kind] = frozenset()
@@ -64,6 +64,7 @@ class Server:
             nursery.start_soon(self._play_faults, name="simulated faults")
             nursery.start_soon(self.ledger.keep, name="simulator's ledger")
             nursery.start_soon(self._ping_all, name="simulated pings")
+            nursery.start_soon(self._pass_time, name="simulated time")
             task_status.started(port)
             while True:
                 with trio.CancelScope() as self._door:
@@ -85,17 +86,22 @@ class Server:
 
     async def _greet(self, stream: trio.SocketStream) -> None:
         """Serve one accepted connection from its first byte to its last."""
-        ws = WSConnection(ConnectionType.SERVER)
         try:
-            target = await read_request(stream, ws=ws)
-            if await self._let_in(stream, ws=ws):
-                await self._serve(stream, ws=ws, target=target)
+            asked = await read_request(stream)
+            if not await self._let_in(stream):
+                return
+            if not asked.is_upgrade:
+                await say(stream, self.venue.answer(asked.request, at_us=now_us()))
+            elif (refusal := self.venue.knock(asked.request, at_us=now_us())) is not None:
+                await say(stream, refusal)
+            else:
+                await self._serve(stream, asked)
         except ConnectionLost as exc:
             emit(Event.STATE, f"simulated client: {exc}", level=logging.DEBUG)
         finally:
             stream.socket.close()
 
-    async def _let_in(self, stream: trio.SocketStream, *, ws: WSConnection) -> bool:
+    async def _let_in(self, stream: trio.SocketStream) -> bool:
         """Return whether no fault of the door is on; else do to the client what the fault says."""
         kinds = self._active(None) & DOOR_KINDS
         if not kinds:
@@ -106,19 +112,17 @@ class Server:
             await wait_until_left(stream, deadline=self._end_of(Kind.NO_UPGRADE))
             reset_on_close(stream)
         else:
-            answer = RejectConnection(status_code=429, headers=[(b"Retry-After", RETRY_AFTER)])
-            await reject(stream, ws=ws, answer=answer)
+            await say(stream, HttpAnswer(429, {"Retry-After": RETRY_AFTER}))
         return False
 
-    async def _serve(self, stream: trio.SocketStream, *, ws: WSConnection, target: str) -> None:
-        try:
-            served = ServedSocket(stream=stream, ws=ws, venue=self.venue, target=target, active=self._active)
-        except RejectedError:
-            await reject(stream, ws=ws, answer=RejectConnection(status_code=404))
-            return
+    async def _serve(self, stream: trio.SocketStream, asked: Asked) -> None:
+        ws = WSConnection(ConnectionType.SERVER)
+        await accept(stream, ws=ws, raw=asked.raw)
+        served = ServedSocket(
+            stream=stream, ws=ws, venue=self.venue, request=asked.request, active=self._active
+        )
         self._sockets[served] = None
         try:
-            await accept(stream, ws=ws)
             if served.session.subscribes:
                 self._on_subscribe(served)
             await served.serve(ledger=self.ledger, on_subscribe=self._on_subscribe, beside=self.beside)
@@ -149,7 +153,7 @@ class Server:
         symbols, at_us = self.venue.symbols, now_us()
         for index in indices:
             symbol = symbols[index]
-            if self.venue.has_watchers(symbol) and not self._is_too_slow(symbol):
+            if self.venue.is_moving(symbol) and not self._is_too_slow(symbol):
                 self.venue.tick(symbol, at_us=at_us)
 
     def _is_too_slow(self, symbol: str) -> bool:
@@ -167,6 +171,11 @@ class Server:
             for served in self._sockets:
                 served.ping()
 
+    async def _pass_time(self) -> None:
+        while True:
+            self.venue.pass_time(at_us=now_us())
+            await trio.sleep(PASS_TIME_EVERY_S)
+
     # --- faults -------------------------------------------------------------------------------
 
     def _active(self, symbol: str | None) -> frozenset[Kind]:
@@ -182,12 +191,22 @@ class Server:
 
     async def _play_faults(self) -> None:
         await self._subscribed.wait()
-        done_s = -math.inf
-        while (next_s := self.schedule.next_after(done_s)) < math.inf:
-            await trio.sleep_until(self._subscribed_at + next_s)
-            for fault in self.schedule.beginning(after_s=done_s, until_s=next_s):
-                self._begin(fault)
-            done_s = next_s
+        async with trio.open_nursery() as nursery:
+            done_s = -math.inf
+            while (next_s := self.schedule.next_after(done_s)) < math.inf:
+                await trio.sleep_until(self._subscribed_at + next_s)
+                for fault in self.schedule.beginning(after_s=done_s, until_s=next_s):
+                    self._begin(fault)
+                    if fault.kind is Kind.LOCK:
+                        nursery.start_soon(self._lock, fault, name=f"simulated {fault}")
+                done_s = next_s
+
+    async def _lock(self, fault: Fault) -> None:
+        """Close the market as long as the fault says, and tell everybody as the venue does."""
+        until_us = None if fault.duration_s == math.inf else now_us() + round(fault.duration_s * 1_000_000)
+        self.venue.lock(fault.symbol, until_us=until_us, at_us=now_us())
+        await trio.sleep(fault.duration_s)
+        self.venue.unlock(fault.symbol, at_us=now_us())
 
     def _begin(self, fault: Fault) -> None:
         concerned = [
@@ -208,6 +227,8 @@ class Server:
                 served.say_garbage(fault.symbol)
         if fault.kind is Kind.REFUSE:
             self._door.cancel()
+        elif fault.kind is Kind.SHUTDOWN:
+            self.venue.announce_shutdown()
 
 
 async def _listen(address: Address) -> list[trio.SocketListener]:

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import trio
@@ -10,15 +10,19 @@ import trio
 from domain.clock import now_us
 from domain.errors import ConfigError
 from supervisor.simulate.ledger import FileLedger, NoLedger
-from supervisor.simulate.options import SERVED, SimulateOptions
+from supervisor.simulate.options import SimulateOptions
 from supervisor.simulate.replay import Replay, play_nothing
 from supervisor.simulate.server import Address, Server
 from supervisor.simulate.socket import ServedSocket
-from venues.simulated.binance import SimulatedBinance, is_stream_name
+from venues.simulated.binance import SimulatedBinance
 from venues.simulated.faults import Schedule
 from venues.simulated.prices import PriceLoop, PricePath, PriceSource, Quote, parse_prices
 from venues.simulated.protocol import SimulatedVenue
 from wire.recording import read
+
+# Each takes: the prices of each market, the wall clock, the hours, and which markets beside its own
+# may be subscribed (nothing comes of them).
+MAKERS: Mapping[str, Callable[..., SimulatedVenue]] = {"binance": SimulatedBinance}
 
 
 async def serve(options: SimulateOptions, *, task_status: trio.TaskStatus[int]) -> None:
@@ -44,17 +48,26 @@ async def serve(options: SimulateOptions, *, task_status: trio.TaskStatus[int]) 
 
 
 def _make_venue(options: SimulateOptions) -> SimulatedVenue:
-    if options.protocol not in SERVED:
-        raise ConfigError(f"protocol {options.protocol!r} is not served yet; served: {', '.join(SERVED)}")
+    make = MAKERS.get(options.protocol)
+    if make is None:
+        raise ConfigError(f"protocol {options.protocol!r} is not served; served: {', '.join(MAKERS)}")
     if options.replay is not None and options.prices is not None:
         raise ConfigError("prices and replay exclude each other")
-    accepts = _refuse if options.replay is None else is_stream_name
-    return SimulatedBinance(prices=_price_sources(options), started_us=now_us(), accepts=accepts)
+    return make(
+        prices=_price_sources(options),
+        started_us=now_us(),
+        hours=options.hours,
+        # The markets of a replay are the recording's.
+        accepts=_refuse_any if options.replay is None else _accept_any,
+    )
 
 
-def _refuse(_: str) -> bool:
-    """Accept no stream beside those of the markets."""
+def _refuse_any(_: str) -> bool:
     return False
+
+
+def _accept_any(_: str) -> bool:
+    return True
 
 
 def _price_sources(options: SimulateOptions) -> dict[str, PriceSource]:

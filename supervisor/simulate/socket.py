@@ -21,7 +21,7 @@ from domain.clock import now_us
 from supervisor.simulate.ledger import Ledger
 from supervisor.simulate.outbox import Outbox
 from venues.simulated.faults import Kind
-from venues.simulated.protocol import SimulatedTick, SimulatedVenue
+from venues.simulated.protocol import Request, SimulatedTick, SimulatedVenue
 
 SEND_DEADLINE_S = 10.0  # a client that does not read for so long is dropped
 CLOSE_DEADLINE_S = 2.0  # for the client's answer to a close frame
@@ -33,7 +33,10 @@ Active = Callable[[str | None], frozenset[Kind]]  # the faults that are on now f
 
 
 class ServedSocket:
-    """One client after the upgrade; `serve()` returns when it is over, whatever the client does."""
+    """One client after the upgrade; `serve()` returns when it is over, whatever the client does.
+
+    It is the host of its session.
+    """
 
     def __init__(
         self,
@@ -41,11 +44,10 @@ class ServedSocket:
         stream: trio.SocketStream,
         ws: WSConnection,
         venue: SimulatedVenue,
-        target: str,
+        request: Request,
         active: Active,
     ) -> None:
-        """Open the venue's session for `target`; raise `RejectedError` where it is not served."""
-        self.session = venue.open_session(target=target, deliver=self.deliver)
+        """Open the venue's session; the upgrade has been answered."""
         self.subscribed_at = -math.inf  # monotonic; the latest subscribe
         self.outbox = Outbox()
         self._stream = stream
@@ -54,12 +56,31 @@ class ServedSocket:
         self._message = bytearray()  # the fragments of a message so far
         self._scope = trio.CancelScope()
         self._frozen_until = -math.inf  # monotonic
+        self._later: list[tuple[float, Callable[[], None]]] = []  # until it is served
+        self._nursery: trio.Nursery | None = None
+        self.session = venue.open_session(request=request, host=self, at_us=now_us())
 
     # --- what is sent -------------------------------------------------------------------------
 
     def deliver(self, tick: SimulatedTick) -> None:
         """Send a tick, as far as the faults that are on let it through."""
         self._put_data(self.session.frame(tick), symbol=tick.symbol, ticks=(tick,))
+
+    def send(self, text: str) -> None:
+        """Send a text frame, unless the venue is silent or the socket frozen."""
+        if Kind.SILENT not in self._active(None) and not self._is_frozen():
+            self.outbox.put_text(text)
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame as the last one."""
+        self.say_close(code=code, reason=reason)
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call it after so long, unless the socket is gone by then."""
+        if self._nursery is None:
+            self._later.append((delay_s, call))
+        else:
+            self._nursery.start_soon(_call_later, delay_s, call)
 
     def play(self, frame: str) -> None:
         """Send a recorded frame as it is; its tick counts as handed over if it was subscribed."""
@@ -130,6 +151,9 @@ class ServedSocket:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    for delay_s, call in self._later:
+                        nursery.start_soon(_call_later, delay_s, call)
                     nursery.start_soon(self._write, ledger, name="simulated socket's writer")
                     nursery.start_soon(beside, self)
                     await self._read(on_subscribe)
@@ -225,6 +249,11 @@ class ServedSocket:
         reason = self.session.take_frame(at_s=trio.current_time())
         if reason:
             self.say_close(code=CloseReason.POLICY_VIOLATION, reason=reason)
+
+
+async def _call_later(delay_s: float, call: Callable[[], None]) -> None:
+    await trio.sleep(delay_s)
+    call()
 
 
 def reset_on_close(stream: trio.SocketStream) -> None:

@@ -13,14 +13,14 @@ from loopback import HOST, never_says_goodbye, tcp_server
 from trio.testing import MockClock
 from trio_websocket import WebSocketConnection
 
-from actors.connection import MAX_UNDECODABLE, Connection
 from actors.mailbox import Answer
-from domain.errors import ConnectionLost, MarketdError, PermanentError, RemoteProtocolError
+from actors.session import MAX_UNDECODABLE, Session
+from domain.errors import ConnectionClosed, ConnectionLost, MarketdError, PermanentError, RemoteProtocolError
 from domain.market import PriceUpdate
 from domain.messages import Close, Resubscribe, Subscribe, Unsubscribe
 from supervisor.policy import flatten
 from venues import find_venue
-from venues.protocol import VenueEvent, VenueSettings
+from venues.protocol import SessionContext, VenueEvent, VenueSettings
 from wire.recording import Direction, Recorder, read
 from wire.websocket import CLOSE_TIMEOUT_S
 
@@ -41,12 +41,15 @@ class Handled:
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
-        self.connection = Connection(feed.connection)
-        self.connection._adapter.subscribe(list(feed.connection.ports))
+        shared = feed.connection.shared
+        adapter = shared.venue.make_adapter(SessionContext(settings=shared.settings))
+        adapter.subscribe(list(feed.connection.ports))
+        feed.connection.wired = dict(feed.connection.ports)
+        self.session = Session(feed.connection, adapter=adapter, number=1)
 
     def take(self, *frames: str | bytes, at: float = 10.0) -> None:
         for frame in frames:
-            self.connection.handle(frame, received_us=NOON, at=at)
+            self.session.handle(frame, received_us=NOON, at=at)
 
 
 def handled(*symbols: str, market_bound: int = 1024) -> Handled:
@@ -105,6 +108,7 @@ def test_a_full_market_mailbox_drops_the_oldest_but_the_writer_gets_all() -> Non
 def test_prices_of_a_market_that_was_removed_go_nowhere() -> None:
     one = handled("EURUSDT")
     del one.feed.connection.ports["EURUSDT"]
+    del one.feed.connection.wired["EURUSDT"]
     one.take(trade("EURUSDT", 7))
     assert one.feed.recorded() == []
 
@@ -117,11 +121,11 @@ def test_an_unknown_frame_is_counted() -> None:
 
 def test_a_wall_clock_that_steps_back_does_not_stop_the_feed() -> None:
     feed = make_feed("EURUSDT")
-    feed.connection.settings = VenueSettings(protocol="binance", source="quotes")
+    feed.connection.shared.settings = VenueSettings(protocol="binance", source="quotes")
     one = Handled(feed)
     quote = '{"stream":"eurusdt@bookTicker","data":{"u":%d,"b":"1","a":"2"}}'
     for number, received_us in enumerate([NOON, NOON - 3_600_000_000]):
-        one.connection.handle(quote % number, received_us=received_us, at=10.0)
+        one.session.handle(quote % number, received_us=received_us, at=10.0)
     assert [tick.ts_us for tick in feed.recorded()] == [NOON, NOON - 3_600_000_000]
     assert feed.port("EURUSDT").stamper.clock_steps == 1
 
@@ -143,7 +147,7 @@ class TellsManyAtOnce:
 
 def test_prices_of_one_message_stay_together_for_the_writer_and_part_for_the_markets() -> None:
     feed = make_feed("EURUSDT", "BTCUSDT")
-    feed.connection.venue = attrs.evolve(
+    feed.connection.shared.venue = attrs.evolve(
         find_venue("binance"),
         make_adapter=lambda _: TellsManyAtOnce(),  # type: ignore[arg-type, return-value]
     )
@@ -249,7 +253,7 @@ async def test_an_open_session_shows_on_the_row(patient_clock: MockClock) -> Non
 
 async def test_a_connection_in_line_at_the_gate_shows_it(autojump_clock: MockClock) -> None:
     feed = make_feed()
-    feed.connection.wait_turn = trio.sleep_forever
+    feed.connection.shared.wait_turn = trio.sleep_forever
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run_connection)
         await trio.testing.wait_all_tasks_blocked()
@@ -292,7 +296,7 @@ async def test_a_drop_takes_the_link_down_and_fails_who_waits(patient_clock: Moc
         await running.ended.wait()
     assert not running.feed.link.is_up
     assert not running.feed.row.is_open
-    assert [type(error) for error in running.errors] == [ConnectionLost]
+    assert [type(error) for error in running.errors] == [ConnectionClosed]
 
 
 async def test_a_drop_fails_also_what_was_not_read_yet(patient_clock: MockClock) -> None:

@@ -179,7 +179,7 @@ async def test_the_loss_of_a_session_wakes_who_waits_for_it() -> None:
     link = Link()
     session = link.set_up()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.wait_lost, session)
+        nursery.start_soon(link.wait_news, session)
         await wait_all_tasks_blocked()
         link.set_down()
     assert not link.has(session)
@@ -189,7 +189,7 @@ async def test_a_session_that_was_replaced_in_one_moment_is_lost() -> None:
     link = Link()
     session = link.set_up()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(link.wait_lost, session)
+        nursery.start_soon(link.wait_news, session)
         await wait_all_tasks_blocked()
         link.set_down()
         link.set_up()

@@ -1,3 +1,5 @@
+from open_hours import always_open
+
 from domain.states import ConnectionRow, MarketRow
 
 
@@ -8,6 +10,7 @@ def row(*, subscribed_at: float | None, last_tick_at: float | None = None) -> Ma
         venue="sim",
         stale_after_s=60.0,
         connection=ConnectionRow(name="sim/1", venue="sim"),
+        hours=always_open(),
         subscribed_at=subscribed_at,
         last_tick_at=last_tick_at,
     )

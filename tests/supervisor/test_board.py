@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+from open_hours import always_open
 from trio.testing import MockClock
 
 from domain.events import LOGGER, Event
@@ -46,6 +47,7 @@ def make_market(connection: ConnectionRow, symbol: str = "EURUSD") -> MarketRow:
         venue="sim",
         stale_after_s=60.0,
         connection=connection,
+        hours=always_open(),
         subscribed_at=0.0,
     )
 

@@ -2,6 +2,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from open_hours import always_open
 
 from domain.errors import (
     ConnectionLost,
@@ -67,6 +68,7 @@ def live_market(**changed: object) -> MarketRow:
         venue="sim",
         stale_after_s=60.0,
         connection=connection,
+        hours=always_open(),
         subscribed_at=NOW - 10.0,
         last_tick_at=NOW - 1.0,
     )

@@ -1,9 +1,10 @@
 from typing import Any
 
 import trio
+from open_hours import always_open
 
-from actors.connection import MarketPort
 from actors.mailbox import BatchMailbox
+from actors.ports import MarketPort
 from domain.errors import StorageBusy
 from domain.gaps import GapLedger, GapTracker
 from domain.market import Tick
@@ -27,12 +28,14 @@ def make_port() -> MarketPort:
         venue="sim",
         stale_after_s=1.0,
         connection=ConnectionRow(name="sim/1", venue="sim"),
+        hours=always_open(),
     )
     return MarketPort(
         row=row,
         mailbox=BatchMailbox(name="market", bound=10),
         stamper=Stamper(market=MARKET),
         gaps=GapTracker(market=MARKET, ledger=GapLedger()),
+        hours=row.hours,
         changed=lambda: None,
     )
 

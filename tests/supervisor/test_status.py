@@ -15,15 +15,17 @@ from supervisor.status import LoopLag, rss_bytes
 # DESIGN §7: others rely on these names.
 CONTRACT = {
     "": {
-        "written_us", "version", "pid", "started_us", "mode", "ready", "markets", "connections",
-        "writer", "mailboxes", "trading", "process",
+        "written_us", "version", "pid", "started_us", "mode", "ready", "markets", "venues",
+        "connections", "writer", "mailboxes", "trading", "process",
     },
     "market": {
         "id", "symbol", "venue", "state", "desired", "reason", "last_tick_us", "age_ms", "price",
         "ticks", "duplicates", "restarts", "gaps", "next_try_s",
     },
+    "venue": {"name", "protocol", "listed_us", "markets", "open", "skew_ms"},
     "connection": {
-        "name", "venue", "state", "reason", "markets", "frames", "unknown_frames", "restarts", "rtt_ms",
+        "name", "venue", "state", "reason", "markets", "frames", "unknown_frames", "new_fields",
+        "restarts", "rtt_ms",
     },
     "writer": {
         "accepted", "stored", "dropped", "journal_batches", "journal_bytes", "unjournaled",
@@ -40,6 +42,7 @@ async def test_the_names_are_those_of_the_contract(tmp_path: Path) -> None:
     assert {
         "": found.keys(),
         "market": found["markets"][0].keys(),
+        "venue": found["venues"][0].keys(),
         "connection": found["connections"][0].keys(),
         "writer": found["writer"].keys(),
         "mailbox": found["mailboxes"]["writer/ticks"].keys(),

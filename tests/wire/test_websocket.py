@@ -84,16 +84,12 @@ async def only_error(
     return error
 
 
-async def refusal_by(
-    serve: ServeStream, *, permanent: frozenset[int] = frozenset(), scheme: str = "ws"
-) -> BaseException:
+async def refusal_by(serve: ServeStream, *, scheme: str = "ws") -> BaseException:
     """Return the error that dialling such a server raises, which must come before the deadline."""
     async with tcp_server(serve) as port:
         url = f"{scheme}://{HOST}:{port}/"
         started = trio.current_time()
-        error = await only_error(
-            lambda: dial(url, headers={}, timeout_s=WITHIN_S, permanent_statuses=permanent)
-        )
+        error = await only_error(lambda: dial(url, headers={}, timeout_s=WITHIN_S))
         assert trio.current_time() < started + WITHIN_S
     return error
 
@@ -335,11 +331,6 @@ async def test_any_other_refusal_carries_its_status_and_evidence(
     assert isinstance(error, UpgradeRefused)
     assert error.status == number
     assert "go away" in str(error)
-
-
-async def test_a_status_that_the_venue_means_for_good_is_permanent(patient_clock: MockClock) -> None:
-    answer = says_and_waits(http(b"451 Unavailable For Legal Reasons"))
-    assert isinstance(await refusal_by(answer, permanent=frozenset({451})), PermanentError)
 
 
 @pytest.mark.parametrize(

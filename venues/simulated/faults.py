@@ -20,14 +20,15 @@ class Kind(enum.StrEnum):
     GARBAGE = "garbage"  # three undecodable frames; for a duration: instead of every data frame
     SILENT = "silent"  # no text frames, pings are answered; for a symbol: none of its data
     HALF_OPEN = "half-open"  # sockets open now are neither read nor written, and stay open
-    LOCK = "lock"  # the market is closed: no data, subscribes are still confirmed
+    LOCK = "lock"  # the market is closed, and the venue says so: no data
     SLOW = "slow"  # at most one tick a second for a market
     REFUSE = "refuse"  # nobody listens on the port
     HTTP429 = "http429"  # the upgrade is answered 429 with Retry-After: 2
     NO_UPGRADE = "no-upgrade"  # TCP is accepted, the upgrade is never answered
+    SHUTDOWN = "shutdown"  # the venue says that it restarts soon; nothing else happens
 
 
-SINGLE_EVENTS = frozenset({Kind.CLOSE, Kind.RESET})
+SINGLE_EVENTS = frozenset({Kind.CLOSE, Kind.RESET, Kind.SHUTDOWN})
 # Those at the door would be met by nobody while everybody is inside: they begin with a reset of
 # the connections that are open.
 DOOR_KINDS = frozenset({Kind.REFUSE, Kind.HTTP429, Kind.NO_UPGRADE})

@@ -1,0 +1,322 @@
+"""What one session with a venue means: frames in, requests in, frames out. Awaits nothing."""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from actors.intake import Intake
+from actors.ports import ConnectionPlace, MarketPort
+from domain.errors import (
+    ConnectionLost,
+    MarketdError,
+    PermanentError,
+    RemoteProtocolError,
+    UnknownSymbol,
+    VenueThrottled,
+)
+from domain.events import Event, emit
+from domain.gaps import Cause
+from domain.instruments import Listing
+from domain.market import PriceUpdate, Tick
+from domain.messages import Answerable, AskHistory, Request, Resubscribe, Subscribe, Unsubscribe
+from venues.protocol import (
+    Adapter,
+    Balances,
+    Closed,
+    Denied,
+    HistoryPage,
+    Leaving,
+    NewFields,
+    Payouts,
+    Refused,
+    Send,
+    ServerTime,
+    StakeLimits,
+    Subscribed,
+    Throttled,
+    Unknown,
+    VenueEvent,
+)
+from venues.subscriptions import Subscriptions
+
+MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
+MOST_TOLD = 100  # kinds of unknown messages that are said, each once
+
+
+class Session:
+    """The state of one session: subscriptions, requests not yet answered, frames to be sent.
+
+    Symbols are translated here: those of the settings on the markets' side, the venue's own on the
+    adapter's. Where the venue lists its markets, requests wait until it has.
+    """
+
+    __slots__ = (
+        "_asked_history",
+        "_held",
+        "_intake",
+        "_is_listed",
+        "_names",
+        "_place",
+        "_row",
+        "_shared",
+        "_undecodable_in_a_row",
+        "adapter",
+        "has_left",
+        "is_leaving",
+        "outgoing",
+        "pinged_us",
+        "subscriptions",
+    )
+
+    def __init__(self, place: ConnectionPlace, *, adapter: Adapter, number: int) -> None:
+        self.adapter = adapter
+        self.subscriptions = Subscriptions(adapter=adapter, venue=place.row.venue, session=number)
+        self.outgoing: list[str] = []
+        self.pinged_us: int | None = None  # when the venue's own ping was sent
+        self.is_leaving = False  # the venue said that it will close this socket
+        self.has_left = False  # it confirmed our goodbye
+        self._place = place
+        self._row = place.row
+        self._shared = place.shared
+        self._intake = Intake(place)
+        self._names: dict[str, str] = {}  # the venue's symbols, by those of the settings
+        self._is_listed = not place.shared.venue.lists_markets
+        self._held: list[Subscribe | AskHistory] = []
+        self._asked_history: dict[int, Answerable] = {}
+        self._undecodable_in_a_row = 0
+
+    # --- what comes in ------------------------------------------------------------------------
+
+    def handle(self, frame: str | bytes, *, received_us: int, at: float) -> None:
+        """Take one message: record it, decode it, hand its ticks to the writer and the markets, do what it says.
+
+        `received_us` is the wall clock's time, `at` the monotonic clock's. What is to be sent now is
+        in `outgoing`. Raises `PermanentError`, `VenueThrottled`, and `RemoteProtocolError` after 20
+        undecodable messages in a row.
+        """
+        self._row.frames += 1
+        if self._shared.recorder is not None:
+            self._shared.recorder.record_in(
+                frame if isinstance(frame, str) else frame.decode(errors="replace")
+            )
+        try:
+            events = self.adapter.receive(frame)
+        except RemoteProtocolError as error:
+            self._count_undecodable(error)
+            return
+        ticks: list[Tick] = []
+        for event in events:
+            if type(event) is PriceUpdate:
+                tick = self._take_price(event, received_us=received_us, at=at)
+                if tick is not None:
+                    ticks.append(tick)
+            else:
+                self._undecodable_in_a_row = 0
+                self._take_event(event, received_us=received_us)
+        if ticks:
+            self._intake.hand_over(ticks)
+
+    def _take_price(self, update: PriceUpdate, *, received_us: int, at: float) -> Tick | None:
+        try:
+            tick = self._intake.take(update, received_us=received_us, at=at)
+        except RemoteProtocolError as error:
+            self._count_undecodable(error)
+            return None
+        self._undecodable_in_a_row = 0
+        return tick
+
+    def _take_event(self, event: VenueEvent, *, received_us: int) -> None:  # noqa: C901, PLR0912 - a table
+        match event:
+            case Subscribed(symbols):
+                self.subscriptions.confirm(symbols)
+                self.has_left = self.has_left or not symbols
+            case Refused(symbols, reason):
+                self._take_refusal(symbols, reason)
+            case Closed(symbols, reason):
+                self._take_closed(symbols, reason, at_us=received_us)
+            case Send(frames):
+                self.outgoing += frames
+            case Listing():
+                self._take_listing(event, at_us=received_us)
+            case ServerTime():
+                self._take_time(event, received_us=received_us)
+            case Balances(balances):
+                self._shared.balances.update({each.account: each for each in balances})
+            case Payouts(percents):
+                self._shared.catalog.payouts.update(percents)
+            case StakeLimits(limits):
+                self._shared.catalog.stake_limits.update(limits)
+            case HistoryPage():
+                answer = self._asked_history.pop(event.id, None)
+                if answer is not None:
+                    answer.set(event)
+            case Leaving(reason):
+                self.is_leaving = True
+                self._say(Event.STATE, f"{self._row.name}: the venue will close this socket: {reason}")
+            case Denied(reason):
+                self._shared.token_refused(reason)
+                raise PermanentError(f"{self._row.venue} does not let us in: {reason}")
+            case Throttled(reason, retry_after_s):
+                raise VenueThrottled(f"{self._row.venue}: {reason}", retry_after_s=retry_after_s)
+            case Unknown(kind):
+                self._row.unknown_frames += 1
+                self._tell_once(f"unknown message {kind!r}")
+            case NewFields(kind, fields):
+                self._row.new_fields += len(fields)
+                self._tell_once(f"new fields in {kind!r}: {', '.join(fields)}")
+
+    def _take_refusal(self, symbols: Sequence[str], reason: str) -> None:
+        for symbol in symbols:
+            if symbol in self._place.wired:
+                self._place.wired[symbol].gaps.trouble(Cause.REFUSED)
+        self.subscriptions.refuse(symbols, reason)
+
+    def _take_closed(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
+        for symbol in symbols:
+            port = self._place.wired.get(symbol)
+            if port is not None and port.hours.refused(at_us=at_us):
+                port.changed()
+        self.subscriptions.put_off(symbols, reason)
+
+    def _take_time(self, told: ServerTime, *, received_us: int) -> None:
+        sent_us = self.pinged_us if told.answers_ping else None
+        if told.answers_ping:
+            self.pinged_us = None
+        if sent_us is not None:
+            self._row.rtt_ms = max(0.0, (received_us - sent_us) / 1_000)
+        self._shared.skew.heard(
+            server_us=told.ts_us, resolution_us=told.resolution_us, sent_us=sent_us, received_us=received_us
+        )
+
+    def _take_listing(self, listing: Listing, *, at_us: int) -> None:
+        catalog = self._shared.catalog
+        catalog.take(listing, at_us=at_us)
+        for port in self._place.ports.values():
+            try:
+                instrument = catalog.find(port.row.symbol)
+            except UnknownSymbol:
+                continue  # said when it asks to be subscribed
+            if port.hours.listed(instrument, at_us=at_us) and port.hours.is_closed:
+                port.changed()  # of an opening its market tells
+        self._is_listed = True
+        self._place.link.poke()
+        self._shared.listed()
+
+    def _count_undecodable(self, error: RemoteProtocolError) -> None:
+        self._row.unknown_frames += 1
+        self._undecodable_in_a_row += 1
+        self._say(Event.FRAME, f"{self._row.name}: {error}", sample=error.frame)
+        if self._undecodable_in_a_row >= MAX_UNDECODABLE:
+            raise RemoteProtocolError(
+                f"{MAX_UNDECODABLE} undecodable messages in a row, the last: {error}", frame=error.frame
+            )
+
+    def _tell_once(self, what: str) -> None:
+        told = self._shared.told
+        if what not in told and len(told) < MOST_TOLD:
+            told.add(what)
+            self._say(Event.FRAME, f"{self._row.name}: {what}; counted from here on", level=logging.INFO)
+
+    def _say(self, event: Event, message: str, *, level: int = logging.WARNING, **fields: str) -> None:
+        emit(
+            event,
+            message,
+            level=level,
+            actor=f"connection/{self._row.name}",
+            venue=self._row.venue,
+            **fields,
+        )
+
+    # --- what is asked ------------------------------------------------------------------------
+
+    @property
+    def is_released(self) -> bool:
+        """Whether requests that waited for the list of markets can go on."""
+        return bool(self._held) and self._is_listed
+
+    def plan(self, requests: Iterable[Request]) -> list[str]:
+        """Return the frames to send now: what is due anyway, and what these requests need together."""
+        frames, self.outgoing = self.outgoing, []
+        wanted: list[Subscribe | Unsubscribe] = []
+        for request in (*self._release(), *requests):
+            if isinstance(request, Subscribe | AskHistory) and not self._is_listed:
+                self._held.append(request)
+            elif isinstance(request, AskHistory):
+                frames += self._plan_history(request)
+            elif isinstance(request, Subscribe | Unsubscribe):
+                translated = self._translate(request)
+                if translated is not None:
+                    wanted.append(translated)
+        return frames + self.subscriptions.plan(wanted)
+
+    def take_over(self, other: "Session") -> list[str]:
+        """Return the frames that subscribe what another session of this connection has subscribed."""
+        self._names = dict(other._names)
+        return self.subscriptions.adopt(other.subscriptions)
+
+    def lose(self) -> None:
+        """The session is over: nobody waits on it any longer."""
+        error = ConnectionLost("the connection was lost before the venue answered")
+        self.subscriptions.lose()
+        for request in self._held:
+            request.answer.fail(error)
+        self._held.clear()
+        for answer in self._asked_history.values():
+            answer.fail(error)
+        self._asked_history.clear()
+
+    def _release(self) -> list[Subscribe | AskHistory]:
+        if not self._is_listed or not self._held:
+            return []
+        held, self._held = self._held, []
+        return held
+
+    def _plan_history(self, request: AskHistory) -> list[str]:
+        name = self._names.get(request.request.symbol)
+        if name is None:
+            request.answer.fail(ConnectionLost(f"{request.request.symbol} is not subscribed"))
+            return []
+        self._asked_history[request.request.id] = request.answer
+        return self.adapter.ask_history(request.request._replace(symbol=name))
+
+    def _translate(self, request: Subscribe | Unsubscribe) -> Subscribe | Unsubscribe | None:
+        """Return the request in the venue's spelling; None where there is nothing to ask."""
+        symbol = request.symbol
+        port = self._place.ports.get(symbol)
+        if isinstance(request, Unsubscribe):
+            name = self._names.pop(symbol, None)
+            if name is None:
+                return None
+            self._place.wired.pop(name, None)
+            if port is not None:
+                port.gaps.trouble(Cause.DISCONNECT)
+            return attrs.evolve(request, symbol=name)
+        try:
+            name = self._wire(symbol, port)
+        except MarketdError as error:
+            if port is not None and isinstance(error, PermanentError):
+                port.gaps.trouble(Cause.REFUSED)
+                port.is_unknown = isinstance(error, UnknownSymbol)
+            request.answer.fail(error)
+            return None
+        if isinstance(request, Resubscribe) and port is not None:
+            port.gaps.trouble(Cause.DISCONNECT)
+        return attrs.evolve(request, symbol=name)
+
+    def _wire(self, symbol: str, port: MarketPort | None) -> str:
+        """Return the venue's symbol, whose prices belong to this port from now on."""
+        if port is None:
+            raise ConnectionLost(f"{symbol} was removed before the venue was asked")
+        catalog = self._shared.catalog
+        name = symbol if catalog.listed_us is None else catalog.find(symbol).symbol
+        other = self._place.wired.get(name)
+        if other is not None and other is not port and self._names.get(other.row.symbol) == name:
+            raise PermanentError(
+                f"{symbol!r} and {other.row.symbol!r} are one market of {self._row.venue}: {name}; "
+                "remove one of them from the settings"
+            )
+        port.is_unknown = False
+        self._names[symbol] = name
+        self._place.wired[name] = port
+        return name
