@@ -1,7 +1,8 @@
 """Binance spot public streams. Source: binance-spot-api-docs, web-socket-streams.md, 2026-07-21.
 
 Combined frames, `{"stream": "<symbol>@<name>", "data": {…}}`, because `bookTicker` payloads carry
-no event type. Subscriptions are dynamic: `{"method": "SUBSCRIBE", "params": [...], "id": 1}`.
+no event type. Subscriptions are dynamic: `{"method": "SUBSCRIBE", "params": [...], "id": 1}`. A stream
+that does not exist is confirmed all the same: unknown symbols are found by the list of markets.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,31 @@ import msgspec
 
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate
-from venues.protocol import Budget, Refused, Subscribed, Unknown, Venue, VenueEvent, VenueSettings
+from venues.binance_rest import HISTORY, LISTING, to_us
+from venues.new_fields import MOST_LETTERS, FieldWatch
+from venues.protocol import (
+    Budget,
+    HistoryRequest,
+    Leaving,
+    Refused,
+    ServerTime,
+    SessionContext,
+    Subscribed,
+    Unknown,
+    Venue,
+    VenueEvent,
+)
 
 STREAM_NAMES = {"trades": "aggTrade", "quotes": "bookTicker"}
+SHUTDOWN = "serverShutdown"
+
+KNOWN_FIELDS = {"aggTrade": frozenset("eEsapqflTmM"), "bookTicker": frozenset("usbBaA")}
 
 
 class BinanceTrade(msgspec.Struct, gc=False):
     """An aggregated trade; prices and quantities are decimal strings.
 
-    T is in milliseconds, or in microseconds where the address has `timeUnit=MICROSECOND`.
+    Times are in milliseconds, or in microseconds where the address has `timeUnit=MICROSECOND`.
 
     `{"e":"aggTrade","E":1672515782136,"s":"BNBBTC","a":12345,"p":"0.001","q":"100","f":100,
     "l":105,"T":1672515782136,"m":true,"M":true}`
@@ -29,6 +46,7 @@ class BinanceTrade(msgspec.Struct, gc=False):
     p: str
     q: str
     T: int
+    E: int | None = None  # when it was sent
 
 
 class BinanceQuote(msgspec.Struct, gc=False):
@@ -47,6 +65,8 @@ class BinanceFrame(msgspec.Struct, gc=False):
 
     `{"result":null,"id":1}` confirms, `{"error":{"code":2,"msg":"Invalid request: …"},"id":1}`
     and `{"code":2,"msg":"Invalid request: …"}` refuse; the latter names no request.
+    `{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}` comes before
+    the server leaves.
     """
 
     stream: str | None = None
@@ -58,37 +78,24 @@ class BinanceFrame(msgspec.Struct, gc=False):
     msg: str | None = None
 
 
-FIRST_US = 10**14  # as milliseconds the year 5138, as microseconds 1973: tells the two apart
-
 # Made once: a socket for each market would otherwise bring its own.
 decode_frame = msgspec.json.Decoder(BinanceFrame).decode
 decode_trade = msgspec.json.Decoder(BinanceTrade).decode
 decode_quote = msgspec.json.Decoder(BinanceQuote).decode
-
-
-def read_trade(symbol: str, data: msgspec.Raw) -> PriceUpdate:
-    """Return the price of an `aggTrade` payload."""
-    trade = decode_trade(data)
-    ts_us = trade.T * 1_000 if trade.T < FIRST_US else trade.T
-    return PriceUpdate(symbol, ts_us, trade.a, float(trade.p), None, None, float(trade.q))
-
-
-def read_quote(symbol: str, data: msgspec.Raw) -> PriceUpdate:
-    """Return the price of a `bookTicker` payload: the middle of bid and ask."""
-    quote = decode_quote(data)
-    bid, ask = float(quote.b), float(quote.a)
-    return PriceUpdate(symbol, None, quote.u, (bid + ask) / 2, bid, ask)
+decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class BinanceAdapter:
     """One socket's subscriptions and frames."""
 
-    def __init__(self, settings: VenueSettings) -> None:
-        self._stream_name = STREAM_NAMES[settings.source or VENUE.default_source]
-        self._symbols: dict[str, str] = {}  # "eurusdt@aggTrade" → the symbol as in the settings
+    def __init__(self, context: SessionContext) -> None:
+        self._stream_name = STREAM_NAMES[context.settings.source or VENUE.default_source]
+        self._symbols: dict[str, str] = {}  # "eurusdt@aggTrade" → the symbol
         self._asked: dict[int, tuple[str, ...]] = {}  # request id → symbols it subscribes
         self._last_id = 0
-        self._read = read_trade if self._stream_name == "aggTrade" else read_quote
+        self._read = self._read_trade if self._stream_name == "aggTrade" else self._read_quote
+        self._fields = FieldWatch(KNOWN_FIELDS)
+        self._is_time_asked = False
 
     def opening(self) -> list[str]:
         """Nothing to say: public streams need no log-in."""
@@ -114,18 +121,51 @@ class BinanceAdapter:
         self._asked[self._last_id] = ()
         return [request]
 
+    def ping(self) -> list[str]:
+        """Nothing to say: the next trade tells when it was sent. Quotes never do."""
+        self._is_time_asked = True
+        return []
+
+    def refresh(self) -> list[str]:
+        """Nothing to say: the list of markets comes over HTTP."""
+        return []
+
+    def ask_history(self, request: HistoryRequest) -> list[str]:
+        """Nothing to say: history comes over HTTP."""
+        return []
+
     def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
         """Return what the frame says; streams that nobody subscribed are `Unknown`."""
         try:
             message = decode_frame(frame)
             if message.stream is not None:
                 symbol = self._symbols.get(message.stream)
-                if symbol is None:
-                    return (Unknown(message.stream.partition("@")[2] or message.stream),)
-                return (self._read(symbol, message.data),)
+                if symbol is not None:
+                    return self._read(symbol, message.data)
+                return (_read_other(message.stream),)
         except (msgspec.DecodeError, ValueError, RecursionError) as exc:
             raise RemoteProtocolError(f"undecodable frame: {exc}", frame=_sample(frame)) from exc
         return (self._read_answer(message, frame),)
+
+    def _read_trade(self, symbol: str, data: msgspec.Raw) -> Sequence[VenueEvent]:
+        trade = decode_trade(data)
+        price = PriceUpdate(symbol, to_us(trade.T), trade.a, float(trade.p), None, None, float(trade.q))
+        is_due = self._fields.is_due("aggTrade")
+        if not is_due and not self._is_time_asked:
+            return (price,)
+        new = self._fields.compare("aggTrade", decode_fields(data)) if is_due else ()
+        if not self._is_time_asked or trade.E is None:
+            return (price, *new)
+        self._is_time_asked = False
+        return (price, ServerTime(to_us(trade.E), 1_000, answers_ping=False), *new)
+
+    def _read_quote(self, symbol: str, data: msgspec.Raw) -> Sequence[VenueEvent]:
+        quote = decode_quote(data)
+        bid, ask = float(quote.b), float(quote.a)
+        price = PriceUpdate(symbol, None, quote.u, (bid + ask) / 2, bid, ask)
+        if self._fields.is_due("bookTicker"):
+            return (price, *self._fields.compare("bookTicker", decode_fields(data)))
+        return (price,)
 
     def _read_answer(self, message: BinanceFrame, frame: str | bytes) -> VenueEvent:
         asked = self._asked.pop(message.id, None) if isinstance(message.id, int) else None
@@ -146,14 +186,22 @@ class BinanceAdapter:
         return msgspec.json.encode(request).decode()
 
 
+def _read_other(stream: str) -> VenueEvent:
+    """Return what a frame of a stream that nobody subscribed says: only its name matters."""
+    if stream == f"!{SHUTDOWN}":
+        return Leaving("the server is about to shut down")
+    return Unknown((stream.partition("@")[2] or stream)[:MOST_LETTERS])
+
+
 def _sample(frame: str | bytes) -> str:
     return repr(frame[:200])
 
 
 VENUE = Venue(
     protocol="binance",
-    # Market data only: no account can be reached through it.
+    # Market data only: no account can be reached through either (faqs/market_data_only.md, 2026-07).
     url="wss://data-stream.binance.vision/stream",
+    rest_url="https://data-api.binance.vision",
     sources=("trades", "quotes"),
     default_source="trades",
     markets_per_connection=1024,  # streams a connection
@@ -162,5 +210,11 @@ VENUE = Venue(
     frame_spacing_s=0.25,
     make_adapter=BinanceAdapter,
     # 451: not served in this country. 403 is the web firewall's and passes.
-    permanent_statuses=frozenset({451}),
+    permanent_statuses={451: "this venue does not serve your country"},
+    # For its clock; no frame is sent.
+    ping_every_s=60.0,
+    rest_listing=LISTING,
+    history=HISTORY,
+    # A connection is valid for 24 h. Ten minutes before, since several go one after another.
+    rotate_after_s=24 * 3600.0 - 600.0,
 )

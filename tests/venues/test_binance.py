@@ -5,14 +5,25 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import ConfigError, RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues import find_venue
 from venues.binance import VENUE, BinanceAdapter
-from venues.protocol import Refused, Subscribed, Unknown, VenueEvent, VenueSettings
+from venues.protocol import (
+    HistoryRequest,
+    Leaving,
+    NewFields,
+    Refused,
+    ServerTime,
+    SessionContext,
+    Subscribed,
+    Unknown,
+    VenueEvent,
+    VenueSettings,
+)
 from wire.recording import Direction, read
 
 RECORDING = Path(__file__).parent.parent / "recordings" / "binance.jsonl"
@@ -27,9 +38,13 @@ QUOTE = (
 )
 
 
+def context(source: str | None) -> SessionContext:
+    return SessionContext(settings=VenueSettings(protocol="binance", source=source))
+
+
 def adapter(*symbols: str, source: str = "trades") -> BinanceAdapter:
     """An adapter whose first request, of id 1, subscribed these."""
-    made = BinanceAdapter(VenueSettings(protocol="binance", source=source))
+    made = BinanceAdapter(context(source))
     if symbols:
         made.subscribe(symbols)
     return made
@@ -67,7 +82,7 @@ def test_one_frame_subscribes_all_in_lower_case(source: str, stream: str) -> Non
 
 
 def test_trades_are_the_default() -> None:
-    default = BinanceAdapter(VenueSettings(protocol="binance"))
+    default = BinanceAdapter(context(None))
     assert "eurusdt@aggTrade" in default.subscribe(["EURUSDT"])[0]
 
 
@@ -131,7 +146,7 @@ def test_a_symbol_that_was_subscribed_again_is_known_again() -> None:
                 Unknown("bookTicker"),
                 Unknown("kline_1m"),
                 PriceUpdate("BNBUSDT", 1_785_000_000_247_000, 991, 25.36, volume=0.5),
-                Unknown("!serverShutdown"),
+                Leaving("the server is about to shut down"),
                 Subscribed(()),
             ],
         ),
@@ -143,7 +158,7 @@ def test_a_symbol_that_was_subscribed_again_is_known_again() -> None:
                 PriceUpdate("BNBUSDT", None, 400900217, 25.35855, bid=25.3519, ask=25.3652),
                 Unknown("kline_1m"),
                 Unknown("aggTrade"),
-                Unknown("!serverShutdown"),
+                Leaving("the server is about to shut down"),
                 Subscribed(()),
             ],
         ),
@@ -226,6 +241,51 @@ def test_an_error_about_an_unsubscribe_refuses_nobody() -> None:
     assert isinstance(only(asked.receive('{"code":2,"msg":"Invalid request","id":2}')), Unknown)
 
 
+# --- the clock, new fields, shutdown ------------------------------------------------------------
+
+
+def test_the_first_trade_after_a_ping_tells_the_venues_clock_and_the_next_does_not() -> None:
+    asked = adapter("BNBBTC")
+    assert asked.ping() == []
+    assert asked.receive(TRADE)[1:] == (ServerTime(1_672_515_782_136_000, 1_000, answers_ping=False),)
+    assert isinstance(only(asked.receive(TRADE)), PriceUpdate)
+
+
+def test_a_quote_never_tells_the_clock() -> None:
+    asked = adapter("BNBUSDT", source="quotes")
+    asked.ping()
+    assert isinstance(only(asked.receive(QUOTE)), PriceUpdate)
+
+
+@pytest.mark.parametrize(
+    ("source", "symbol", "frame"), [("trades", "BNBBTC", TRADE), ("quotes", "BNBUSDT", QUOTE)]
+)
+def test_a_new_field_is_told_at_the_first_message_and_then_at_each_thousandth(
+    source: str, symbol: str, frame: str
+) -> None:
+    watching = adapter(symbol, source=source)
+    changed = frame.replace('"s":', '"zone":"EEA","s":')
+    kind = frame.partition("@")[2].partition('"')[0]
+    told = [number for number in range(2_001) if NewFields(kind, ("zone",)) in watching.receive(changed)]
+    assert told == [0, 1_000, 2_000]
+
+
+def test_a_shutdown_notice_says_that_the_venue_leaves() -> None:
+    notice = '{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}'
+    assert isinstance(only(adapter("BNBBTC").receive(notice)), Leaving)
+
+
+def test_a_socket_is_replaced_before_the_venue_ends_it() -> None:
+    assert VENUE.rotate_after_s is not None
+    assert 23.5 * 3600 < VENUE.rotate_after_s < 24 * 3600
+
+
+def test_its_lists_come_over_http_and_not_in_frames() -> None:
+    asked = adapter("BNBBTC")
+    request = HistoryRequest(id=1, symbol="BNBBTC", from_us=0, to_us=1, timeframe_s=None)
+    assert asked.refresh() == asked.ask_history(request) == []
+
+
 # --- garbage ----------------------------------------------------------------------------------
 
 DEEP = "[" * 100_000
@@ -292,6 +352,11 @@ def test_a_quote_with_one_impossible_side_does_not_get_past_the_check(bid: str) 
         take(adapter("BNBUSDT", source="quotes"), QUOTE.replace("25.35190000", bid))
 
 
+def mutate(frame: str, position: int, text: str) -> str:
+    """A real frame with a few characters written over."""
+    return frame[:position] + text + frame[position + len(text) :]
+
+
 def take(receiver: BinanceAdapter, frame: str | bytes) -> None:
     """Decode and check, as the connection does."""
     for event in receiver.receive(frame):
@@ -299,6 +364,12 @@ def take(receiver: BinanceAdapter, frame: str | bytes) -> None:
             check_update(event)
 
 
+MUTATED = st.builds(
+    mutate,
+    st.sampled_from([TRADE, QUOTE, '{"result":null,"id":1}']),
+    st.integers(0, 250),
+    st.text(max_size=3),
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -316,6 +387,7 @@ GARBAGE = (
     | JSON.map(json.dumps)
     | LIKELY.map(json.dumps)
     | LIKELY.map(lambda value: json.dumps(value).encode())
+    | MUTATED
 )
 
 
@@ -323,7 +395,15 @@ GARBAGE = (
 @example(source="quotes", frame=QUOTE.replace("bnbusdt", "bnbbtc").replace('"25.36520000"', '"1e308"'))
 def test_nothing_but_a_protocol_error_escapes(source: str, frame: str | bytes) -> None:
     with contextlib.suppress(RemoteProtocolError):
-        take(adapter("BNBBTC", source=source), frame)
+        take(adapter("BNBBTC", "BNBUSDT", source=source), frame)
+
+
+@pytest.mark.soak
+@settings(max_examples=1_000_000)
+@given(source=st.sampled_from(["trades", "quotes"]), frame=GARBAGE)
+def test_nothing_but_a_protocol_error_escapes_in_a_million_frames(source: str, frame: str | bytes) -> None:
+    with contextlib.suppress(RemoteProtocolError):
+        take(adapter("BNBBTC", "BNBUSDT", source=source), frame)
 
 
 @given(data=st.fixed_dictionaries({"a": st.integers(), "p": st.text(), "q": st.text(), "T": st.integers()}))
@@ -356,7 +436,7 @@ def test_an_address_without_a_path_gets_that_of_the_combined_streams(url: str | 
 
 @pytest.mark.parametrize("told", [1672515782136, 1672515782136000])
 def test_a_trades_time_is_read_in_milliseconds_and_in_microseconds(told: int) -> None:
-    adapter = BinanceAdapter(VenueSettings(protocol="binance", source="trades"))
+    adapter = BinanceAdapter(context("trades"))
     adapter.subscribe(["BNBBTC"])
     data = {"e": "aggTrade", "s": "BNBBTC", "a": 1, "p": "0.001", "q": "100", "T": told}
     [update] = adapter.receive(json.dumps({"stream": "bnbbtc@aggTrade", "data": data}))

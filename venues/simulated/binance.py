@@ -7,49 +7,51 @@ never sends them, this one refuses them.
 """
 
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
+import attrs
 
 from domain.errors import ConfigError, RejectedError
 from domain.market import SYMBOL_PATTERN
-from venues.simulated.binance_market import BinanceMarket, read_tick
+from venues.simulated.binance_market import BinanceMarket
+from venues.simulated.binance_rest import BinanceRest
+from venues.simulated.binance_session import BinanceSession, bare_frame, combined_frame, symbol_of
+from venues.simulated.door import Door, Penalty
+from venues.simulated.hours import Hours
+from venues.simulated.limits import Limit
 from venues.simulated.prices import PriceSource
-from venues.simulated.protocol import Deliver, SimulatedTick
+from venues.simulated.protocol import Host, HttpAnswer, Request
 
-MAX_STREAMS = 1024  # a connection; web-socket-streams.md, 2026-07-21
-FRAMES_A_SECOND = 5  # incoming, a connection; ping, pong and JSON count alike; same source
+CONNECTS, CONNECTS_WINDOW_S = 300, 300  # attempts, an address; web-socket-streams.md, 2026-07-21
+# Bans last 2 minutes to 3 days; rest-api.md, 2026-07-21.
+PENALTIES = (Penalty(429, 60), Penalty(418, 120), Penalty(418, 3 * 24 * 3600))
+REQUESTS_A_MINUTE = 1_500  # over HTTP: a weight of 6,000, at 4 each
+LIFETIME_US = 24 * 3_600_000_000  # of a connection; web-socket-streams.md, 2026-07-21
+LIFETIME_CODE = 1008  # not documented which
 STREAM_PATTERN = re.compile(r"[^@\s\"\\]{1,32}@[A-Za-z0-9_@]{1,32}")
 
-INVALID_REQUEST = 2  # error codes; same source
-INVALID_JSON = 3
 
+@attrs.frozen
+class _Address:
+    """What a client upgrades: whether frames are combined, and the streams it begins with."""
 
-class _Request(msgspec.Struct, gc=False):
-    """`{"method": "SUBSCRIBE", "params": ["btcusdt@aggTrade"], "id": 1}`; UNSUBSCRIBE is alike."""
-
-    method: str
-    params: Any = None
-    id: int | str | None = None
-
-
-_decode_request = msgspec.json.Decoder(_Request).decode
-_encode = msgspec.json.encode
+    is_combined: bool
+    streams: tuple[str, ...]
 
 
 class SimulatedBinance:
-    """The venue: its markets, and who watches which stream.
-
-    A market's price moves while somebody watches it.
-    """
+    """The venue: its markets, and who watches which stream. Its markets are open at all hours."""
 
     def __init__(
-        self, *, prices: Mapping[str, PriceSource], started_us: int, accepts: Callable[[str], bool]
+        self,
+        *,
+        prices: Mapping[str, PriceSource],
+        started_us: int,
+        accepts: Callable[[str], bool],
+        hours: Hours = Hours.ALWAYS,
     ) -> None:
-        """Serve these symbols; `accepts` says which further streams may be subscribed.
+        """Serve these symbols; `accepts` says which further markets may be subscribed.
 
         Raises `ConfigError` for what is not a symbol.
         """
@@ -61,177 +63,129 @@ class SimulatedBinance:
             self._markets[market.symbol] = market
         self.symbols = tuple(self._markets)
         self._accepts = accepts
-        self._watchers: dict[str, dict[BinanceSession, Deliver]] = {
+        self._watchers: dict[str, dict[BinanceSession, Host]] = {
             stream: {}
             for market in self._markets.values()
             for stream in (market.trade_stream, market.quote_stream)
         }
+        self._moving: set[str] = set()
+        self._locked: set[str] = set()
+        self._sessions: dict[BinanceSession, int] = {}  # when each began, wall clock
+        self._rest = BinanceRest(self._markets)
+        self._door, self._counter = (
+            Door(limit=limit, penalties=PENALTIES, on_ban=self.count_ban)
+            for limit in (
+                Limit(most=CONNECTS, window_s=CONNECTS_WINDOW_S),
+                Limit(most=REQUESTS_A_MINUTE, window_s=60),
+            )
+        )
+        self.bans = 0
+        self._now_us = started_us
 
-    def open_session(self, *, target: str, deliver: Deliver) -> "BinanceSession":
-        """Return a new socket's session; raise `RejectedError` for a path that is not served."""
-        parts = urlsplit(target)
-        if parts.path == "/stream":
-            streams = parse_qs(parts.query).get("streams", [""])[0]
-            session = BinanceSession(venue=self, deliver=deliver, make_frame=_combined)
-        elif parts.path == "/ws" or parts.path.startswith("/ws/"):
-            streams = parts.path[4:]
-            session = BinanceSession(venue=self, deliver=deliver, make_frame=_bare)
-        else:
-            raise RejectedError(f"path {parts.path!r} is not served; served: /stream, /ws")
-        if streams:
-            session.subscribe(streams.split("/"))
+    def count_ban(self) -> None:
+        """Somebody went over a limit."""
+        self.bans += 1
+
+    # --- the door -----------------------------------------------------------------------------
+
+    def knock(self, request: Request, *, at_us: int) -> HttpAnswer | None:
+        """Refuse who comes too often, paths that are not served, and streams that do not exist."""
+        refusal = self._door.knock(at_s=at_us / 1_000_000)
+        if refusal is not None:
+            return refusal
+        address = _read_address(request.target)
+        is_served = address is not None and all(map(self.is_served, address.streams))
+        return None if is_served else HttpAnswer(404)
+
+    def open_session(self, *, request: Request, host: Host, at_us: int) -> BinanceSession:
+        """Return a new socket's session; only who knocked and was let in may ask."""
+        address = _read_address(request.target)
+        if address is None:
+            raise RejectedError(f"{request.target!r} is not served; served: /stream, /ws")
+        make_frame = combined_frame if address.is_combined else bare_frame
+        session = BinanceSession(venue=self, host=host, make_frame=make_frame)
+        self._sessions[session] = at_us
+        if address.streams:
+            session.subscribe(address.streams)
         return session
 
-    def has_watchers(self, symbol: str) -> bool:
-        """Return whether any socket subscribed that market."""
-        market = self._markets[symbol]
-        return bool(self._watchers[market.trade_stream] or self._watchers[market.quote_stream])
+    def answer(self, request: Request, *, at_us: int) -> HttpAnswer:
+        """Answer over HTTP: history and lists."""
+        refusal = self._counter.knock(at_s=at_us / 1_000_000)
+        return self._rest.answer(request) if refusal is None else refusal
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def is_moving(self, symbol: str) -> bool:
+        """Return whether any socket ever subscribed that market."""
+        return symbol in self._moving
 
     def tick(self, symbol: str, *, at_us: int) -> None:
         """Move a market's price and deliver it to whoever watches it, trades before quotes."""
+        if symbol in self._locked:
+            return
+        self._now_us = at_us
         market = self._markets[symbol]
-        market.move()
-        if watchers := self._watchers[market.trade_stream]:
-            trade = market.trade(at_us=at_us)
-            for deliver in watchers.values():
-                deliver(trade)
+        trade = market.trade(at_us=at_us)
+        for host in self._watchers[market.trade_stream].values():
+            host.deliver(trade)
         if watchers := self._watchers[market.quote_stream]:
             quote = market.quote()
-            for deliver in watchers.values():
-                deliver(quote)
+            for host in watchers.values():
+                host.deliver(quote)
+
+    def lock(self, symbol: str | None, *, until_us: int | None, at_us: int) -> None:
+        """Send nothing of a market; the venue has no word for it."""
+        self._locked.update(self.symbols if symbol is None else (symbol,))
+
+    def unlock(self, symbol: str | None, *, at_us: int) -> None:
+        """Go on."""
+        self._locked.difference_update(self.symbols if symbol is None else (symbol,))
+
+    def pass_time(self, *, at_us: int) -> None:
+        """Disconnect who has been here for 24 h."""
+        self._now_us = at_us
+        for session, since_us in list(self._sessions.items()):
+            if at_us - since_us >= LIFETIME_US:
+                session.host.close(LIFETIME_CODE, "24 hours are over")
+                del self._sessions[session]
+
+    def announce_shutdown(self) -> None:
+        """Say to everybody that this server is about to shut down."""
+        for session in self._sessions:
+            session.announce_shutdown(at_ms=self._now_us // 1_000)
+
+    def forget(self, session: BinanceSession) -> None:
+        """The session is over."""
+        self._sessions.pop(session, None)
+
+    # --- who watches what ---------------------------------------------------------------------
 
     def is_served(self, stream: str) -> bool:
         """Return whether a stream of that name can be subscribed."""
-        return stream in self._watchers or self._accepts(stream)
+        if stream in self._watchers:
+            return True
+        return STREAM_PATTERN.fullmatch(stream) is not None and self._accepts(symbol_of(stream))
 
-    def watch(self, session: "BinanceSession", *, stream: str, deliver: Deliver) -> None:
+    def watch(self, session: BinanceSession, *, stream: str) -> None:
         """Deliver a stream's ticks to this session from now on, once each."""
         if stream in self._watchers:
-            self._watchers[stream][session] = deliver
+            self._watchers[stream][session] = session.host
+            self._moving.add(symbol_of(stream))
 
-    def unwatch(self, session: "BinanceSession", *, stream: str) -> None:
+    def unwatch(self, session: BinanceSession, *, stream: str) -> None:
         """Deliver no more of a stream's ticks to this session."""
         if stream in self._watchers:
             self._watchers[stream].pop(session, None)
 
 
-class BinanceSession:
-    """One socket's subscriptions, its answers, and its budget of frames."""
-
-    def __init__(
-        self,
-        *,
-        venue: SimulatedBinance,
-        deliver: Deliver,
-        make_frame: Callable[[SimulatedTick], str],
-    ) -> None:
-        self.subscribes = 0
-        self._make_frame = make_frame
-        self._venue = venue
-        self._deliver = deliver
-        self._streams: dict[str, None] = {}  # an ordered set
-        self._frames: deque[float] = deque(maxlen=FRAMES_A_SECOND)  # when the latest came
-
-    def take_frame(self, *, at_s: float) -> str:
-        """Count an incoming frame; return why to disconnect, "" if it is within the budget."""
-        oldest = self._frames[0] if len(self._frames) == FRAMES_A_SECOND else None
-        self._frames.append(at_s)
-        if oldest is not None and at_s - oldest < 1.0:
-            return f"more than {FRAMES_A_SECOND} frames in a second"
-        return ""
-
-    def receive(self, text: str) -> list[str]:
-        """Return the answer to a request, or the error, as the real venue words them."""
-        try:
-            request = _decode_request(text)
-        except msgspec.ValidationError as exc:
-            return [_bare_error(code=INVALID_REQUEST, reason=f"Invalid request: {exc}")]
-        except (msgspec.DecodeError, RecursionError) as exc:
-            return [_bare_error(code=INVALID_JSON, reason=f"Invalid JSON: {exc}")]
-        try:
-            result = self._answer(request)
-        except RejectedError as exc:
-            error = {"code": INVALID_REQUEST, "msg": f"Invalid request: {exc}"}
-            return [_encode({"error": error, "id": request.id}).decode()]
-        return [_encode({"result": result, "id": request.id}).decode()]
-
-    def frame(self, tick: SimulatedTick) -> str:
-        """Return the frame that tells this socket of a tick: combined, or the payload alone."""
-        return self._make_frame(tick)
-
-    def garbage(self, symbol: str | None) -> list[str]:
-        """Return broken JSON, a root of the wrong type, and a price that is not a number."""
-        streams = (stream for stream in self._streams if symbol is None or _symbol_of(stream) == symbol)
-        stream = next(streams, "eurusd@aggTrade")
-        if stream.endswith("@bookTicker"):
-            payload = '{"u":1,"s":"X","b":"not a price","B":"1","a":"not a price","A":"1"}'
-        else:
-            payload = '{"e":"aggTrade","E":1,"s":"X","a":1,"p":"not a price","q":"1","T":1}'
-        tick = SimulatedTick(stream, payload, "", None, None, 0.0)
-        return [self.frame(tick)[:-9], "[1,2,3]", self.frame(tick)]
-
-    def read_recorded(self, frame: str) -> SimulatedTick | None:
-        """Return the tick in a combined frame, None if it holds none that this socket subscribed."""
-        tick = read_tick(frame)
-        return tick if tick is not None and tick.stream in self._streams else None
-
-    def has_symbol(self, symbol: str) -> bool:
-        """Return whether this socket subscribed either stream of that market."""
-        return any(_symbol_of(stream) == symbol for stream in self._streams)
-
-    def subscribe(self, streams: Iterable[str]) -> None:
-        """Add streams, all or none of them; raise `RejectedError` where one is not served."""
-        wanted = {**self._streams, **dict.fromkeys(streams)}
-        unknown = [stream for stream in wanted if not self._venue.is_served(stream)]
-        if unknown:
-            raise RejectedError(f"unknown stream {', '.join(unknown)}")
-        if len(wanted) > MAX_STREAMS:
-            raise RejectedError(f"more than {MAX_STREAMS} streams on a connection")
-        self._streams = wanted
-        self.subscribes += 1
-        for stream in wanted:
-            self._venue.watch(self, stream=stream, deliver=self._deliver)
-
-    def close(self) -> None:
-        """End every subscription."""
-        self._unsubscribe(list(self._streams))
-
-    def _unsubscribe(self, streams: Iterable[str]) -> None:
-        for stream in streams:
-            self._streams.pop(stream, None)
-            self._venue.unwatch(self, stream=stream)
-
-    def _answer(self, request: _Request) -> list[str] | None:
-        if request.method == "LIST_SUBSCRIPTIONS":
-            return list(self._streams)
-        if request.method not in ("SUBSCRIBE", "UNSUBSCRIBE"):
-            known = "`SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`"
-            raise RejectedError(f"unknown variant `{request.method}`, expected one of {known}")
-        if not isinstance(request.params, list) or not all(isinstance(name, str) for name in request.params):
-            raise RejectedError("params must be an array of strings")
-        if request.method == "SUBSCRIBE":
-            self.subscribe(request.params)
-        else:
-            self._unsubscribe(request.params)
+def _read_address(target: str) -> _Address | None:
+    """Return what a path and query ask for, None where it is not served."""
+    parts = urlsplit(target)
+    if parts.path == "/stream":
+        streams = parse_qs(parts.query).get("streams", [""])[0]
+    elif parts.path == "/ws" or parts.path.startswith("/ws/"):
+        streams = parts.path[4:]
+    else:
         return None
-
-
-def is_stream_name(text: str) -> bool:
-    """Return whether this could be a stream of the real venue."""
-    return STREAM_PATTERN.fullmatch(text) is not None
-
-
-def _combined(tick: SimulatedTick) -> str:
-    return f'{{"stream":"{tick.stream}","data":{tick.payload}}}'
-
-
-def _bare(tick: SimulatedTick) -> str:
-    return tick.payload
-
-
-def _bare_error(*, code: int, reason: str) -> str:
-    return _encode({"code": code, "msg": reason}).decode()
-
-
-def _symbol_of(stream: str) -> str:
-    return stream.partition("@")[0].upper()
+    return _Address(parts.path == "/stream", tuple(streams.split("/")) if streams else ())

@@ -4,6 +4,7 @@ import math
 
 import msgspec
 
+from venues.simulated.past import Past, PastTick
 from venues.simulated.prices import PriceSource, Quote
 from venues.simulated.protocol import SimulatedTick
 
@@ -43,18 +44,24 @@ class BinanceMarket:
         self.symbol = symbol.upper()
         self.trade_stream = f"{symbol.lower()}@aggTrade"
         self.quote_stream = f"{symbol.lower()}@bookTicker"
+        self.past = Past()
         self._prices = prices
         self._started_us = started_us
         self._ticks = 0
         self._quote = Quote("", "")
 
-    def move(self) -> None:
-        """Take the next price."""
-        self._quote = self._prices.next()
-        self._ticks += 1
+    @property
+    def last_price(self) -> str:
+        """The bid now, 0 before the first."""
+        return self._quote.bid or "0.00000000"
 
     def trade(self, *, at_us: int) -> SimulatedTick:
-        """Return the price now as an aggregated trade: at the bid or at the ask, by turns."""
+        """Take the next price, and return and remember it as an aggregated trade.
+
+        It is at the bid or at the ask, by turns.
+        """
+        self._quote = self._prices.next()
+        self._ticks += 1
         at_ms = at_us // 1_000
         number = self._started_us + self._ticks
         lot = self._ticks * 7_919 % 9_973 + 1
@@ -66,10 +73,11 @@ class BinanceMarket:
             f'{{"e":"aggTrade","E":{at_ms},"s":"{self.symbol}","a":{number},"p":"{price}",'
             f'"q":"{lot}.00000000","f":{number},"l":{number},"T":{at_ms},"m":{is_buyer_maker},"M":true}}'
         )
+        self.past.add(PastTick(at_ms * 1_000, number, float(price), float(lot)))
         return SimulatedTick(self.trade_stream, payload, self.symbol, at_ms * 1_000, number, float(price))
 
     def quote(self) -> SimulatedTick:
-        """Return the price now as best bid and ask; it has no time."""
+        """Return the price of the last trade as best bid and ask; it has no time."""
         bid, ask = self._quote
         number = self._started_us + self._ticks
         payload = (

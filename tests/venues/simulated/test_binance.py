@@ -2,16 +2,18 @@ import json
 from collections.abc import Callable
 
 import pytest
+from hosts import HostKeepsAll
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import ConfigError, RejectedError, RemoteProtocolError
+from domain.errors import ConfigError, RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues.binance import BinanceAdapter
-from venues.protocol import Refused, Subscribed, VenueSettings
-from venues.simulated.binance import BinanceSession, SimulatedBinance, is_stream_name
+from venues.protocol import Leaving, Refused, SessionContext, Subscribed, VenueSettings
+from venues.simulated.binance import SimulatedBinance
+from venues.simulated.binance_session import BinanceSession
 from venues.simulated.prices import PriceLoop, PricePath, Quote
-from venues.simulated.protocol import SimulatedTick
+from venues.simulated.protocol import Request
 
 SYMBOLS = ("EURUSD", "USDJPY", "BTCUSDT")
 STARTED_US = 1_763_909_512_000_000
@@ -23,13 +25,21 @@ def make_venue(*, started_us: int = STARTED_US) -> SimulatedBinance:
     return SimulatedBinance(prices=prices, started_us=started_us, accepts=lambda _: False)
 
 
+def open_session(venue: SimulatedBinance, *, target: str, host: HostKeepsAll) -> BinanceSession:
+    request = Request("GET", target, {})
+    assert venue.knock(request, at_us=AT_US) is None
+    return venue.open_session(request=request, host=host, at_us=AT_US)
+
+
 class Client:
     """The adapter under a session: what each says goes straight to the other."""
 
     def __init__(self, *, source: str, venue: SimulatedBinance, target: str = "/stream") -> None:
-        self.adapter = BinanceAdapter(VenueSettings(protocol="binance", source=source))
-        self.ticks: list[SimulatedTick] = []
-        self.session: BinanceSession = venue.open_session(target=target, deliver=self.ticks.append)
+        settings = VenueSettings(protocol="binance", source=source)
+        self.adapter = BinanceAdapter(SessionContext(settings=settings))
+        self.host = HostKeepsAll()
+        self.ticks = self.host.ticks
+        self.session = open_session(venue, target=target, host=self.host)
 
     def say(self, frames: list[str]) -> list[object]:
         return [
@@ -110,7 +120,6 @@ def test_nothing_comes_of_a_stream_that_was_unsubscribed(venue: SimulatedBinance
     for symbol in SYMBOLS:
         venue.tick(symbol, at_us=AT_US)
     assert {tick.symbol for tick in client.ticks} == {"USDJPY", "BTCUSDT"}
-    assert not venue.has_watchers("EURUSD")
 
 
 def test_a_second_subscribe_does_not_double_the_ticks(venue: SimulatedBinance) -> None:
@@ -140,7 +149,7 @@ def test_an_unknown_symbol_is_refused_by_name(venue: SimulatedBinance) -> None:
 def test_a_request_with_one_unknown_stream_subscribes_nothing(venue: SimulatedBinance) -> None:
     client = Client(source="trades", venue=venue)
     client.say(client.adapter.subscribe(["EURUSD", "NOSUCH"]))
-    assert not venue.has_watchers("EURUSD")
+    assert not venue.is_moving("EURUSD")
 
 
 def test_subscriptions_are_listed(venue: SimulatedBinance) -> None:
@@ -210,13 +219,13 @@ def test_a_connection_takes_1024_streams_and_no_more() -> None:
 
 
 def test_the_sixth_frame_within_a_second_is_one_too_many(venue: SimulatedBinance) -> None:
-    session = venue.open_session(target="/stream", deliver=lambda _: None)
+    session = open_session(venue, target="/stream", host=HostKeepsAll())
     assert [session.take_frame(at_s=at_s) for at_s in (0.0, 0.2, 0.4, 0.6, 0.8)] == [""] * 5
     assert "5 frames" in session.take_frame(at_s=0.99)
 
 
 def test_four_frames_a_second_are_fine_for_ever(venue: SimulatedBinance) -> None:
-    session = venue.open_session(target="/stream", deliver=lambda _: None)
+    session = open_session(venue, target="/stream", host=HostKeepsAll())
     assert {session.take_frame(at_s=number * 0.25) for number in range(1_000)} == {""}
 
 
@@ -238,8 +247,9 @@ def test_an_aggregated_trade_has_the_documented_fields(venue: SimulatedBinance) 
 
 @pytest.mark.parametrize("target", ["/", "/streams", "/wsx", "/stream?streams=nosuch@aggTrade"])
 def test_other_addresses_are_not_served(venue: SimulatedBinance, target: str) -> None:
-    with pytest.raises(RejectedError):
-        venue.open_session(target=target, deliver=lambda _: None)
+    refusal = venue.knock(Request("GET", target, {}), at_us=AT_US)
+    assert refusal is not None
+    assert refusal.status == 404
 
 
 @pytest.mark.parametrize("source", ["trades", "quotes"])
@@ -262,8 +272,8 @@ def test_a_market_that_is_no_symbol_is_refused() -> None:
 
 
 def recorded_session(stream: str) -> BinanceSession:
-    venue = SimulatedBinance(prices={}, started_us=1, accepts=is_stream_name)
-    return venue.open_session(target=f"/stream?streams={stream}", deliver=lambda _: None)
+    venue = SimulatedBinance(prices={}, started_us=1, accepts=lambda _: True)
+    return open_session(venue, target=f"/stream?streams={stream}", host=HostKeepsAll())
 
 
 def test_recorded_frames_of_subscribed_streams_are_read_as_ticks() -> None:
@@ -295,3 +305,76 @@ def test_recorded_frames_of_subscribed_streams_are_read_as_ticks() -> None:
 )
 def test_recorded_garbage_is_no_tick(make: Callable[[str], str]) -> None:
     assert recorded_session("nknusdt@aggTrade").read_recorded(make("nknusdt@aggTrade")) is None
+
+
+# --- what the real venue does to who goes over its limits ---------------------------------------
+
+
+def test_six_frames_within_a_second_count_as_a_ban(venue: SimulatedBinance) -> None:
+    session = open_session(venue, target="/stream", host=HostKeepsAll())
+    for number in range(6):
+        session.take_frame(at_s=number * 0.1)
+    assert venue.bans == 1
+
+
+def test_the_301st_attempt_within_five_minutes_is_told_to_wait_and_the_next_is_banned() -> None:
+    venue = make_venue()
+    upgrade = Request("GET", "/stream", {})
+    assert all(venue.knock(upgrade, at_us=number * 1_000) is None for number in range(300))
+    refusals = [venue.knock(upgrade, at_us=1_000_000 + number) for number in range(3)]
+    assert [refusal and refusal.status for refusal in refusals] == [429, 418, 418]
+    assert [refusal and refusal.headers["Retry-After"] for refusal in refusals] == ["60", "120", "259200"]
+    assert venue.bans == 3
+
+
+def test_who_waits_as_told_is_let_in_again() -> None:
+    venue = make_venue()
+    upgrade = Request("GET", "/stream", {})
+    for number in range(301):
+        venue.knock(upgrade, at_us=number)
+    assert venue.knock(upgrade, at_us=301_000_000) is None
+    assert venue.bans == 1
+
+
+def test_a_socket_that_is_24_hours_old_is_closed_and_a_younger_one_is_not(venue: SimulatedBinance) -> None:
+    old = Client(source="trades", venue=venue)
+    day_us = 24 * 3_600_000_000
+    young, request = HostKeepsAll(), Request("GET", "/stream", {})
+    venue.open_session(request=request, host=young, at_us=AT_US + 1)
+    venue.pass_time(at_us=AT_US + day_us - 1)
+    assert old.host.closed == []
+    venue.pass_time(at_us=AT_US + day_us)
+    assert [code for code, _ in old.host.closed] == [1008]
+    assert young.closed == []
+
+
+@pytest.mark.parametrize("target", ["/stream", "/ws"])
+def test_a_shutdown_is_announced_to_everybody(venue: SimulatedBinance, target: str) -> None:
+    clients = [Client(source="trades", venue=venue, target=target) for _ in range(2)]
+    clients[0].session.close()
+    venue.announce_shutdown()
+    assert clients[0].host.sent == []
+    (frame,) = clients[1].host.sent
+    assert "serverShutdown" in frame
+    if target == "/stream":
+        assert isinstance(clients[1].adapter.receive(frame)[0], Leaving)
+
+
+def test_a_locked_market_neither_moves_nor_tells(venue: SimulatedBinance) -> None:
+    client = Client(source="trades", venue=venue)
+    client.say(client.adapter.subscribe(SYMBOLS))
+    venue.lock("EURUSD", until_us=None, at_us=AT_US)
+    for symbol in SYMBOLS:
+        venue.tick(symbol, at_us=AT_US)
+    assert {tick.symbol for tick in client.ticks} == {"USDJPY", "BTCUSDT"}
+    venue.unlock("EURUSD", at_us=AT_US)
+    venue.tick("EURUSD", at_us=AT_US)
+    assert client.ticks[-1].symbol == "EURUSD"
+
+
+def test_a_market_moves_on_while_nobody_listens(venue: SimulatedBinance) -> None:
+    client = Client(source="trades", venue=venue)
+    assert not venue.is_moving("EURUSD")
+    client.say(client.adapter.subscribe(["EURUSD"]))
+    client.session.close()
+    assert venue.is_moving("EURUSD")
