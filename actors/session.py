@@ -89,7 +89,7 @@ class Session:
     # --- what comes in ------------------------------------------------------------------------
 
     def handle(self, frame: str | bytes, *, received_us: int, at: float) -> None:
-        """Take one message: record it, decode it, hand its ticks to the writer and the markets, do what it says.
+        """Take one message: record it, decode it, hand its ticks on, and do what else it says.
 
         `received_us` is the wall clock's time, `at` the monotonic clock's. What is to be sent now is
         in `outgoing`. Raises `PermanentError`, `VenueThrottled`, and `RemoteProtocolError` after 20

@@ -20,11 +20,14 @@ from daemons import (
 from databases import MariadbDatabase, SqliteDatabase
 
 # DESIGN §7, word by word: others rely on it
-TOP = "written_us version pid started_us mode ready markets connections writer mailboxes trading process"
+TOP = (
+    "written_us version pid started_us mode ready markets venues connections writer mailboxes trading process"
+)
 MARKET = (
     "id symbol venue state desired reason last_tick_us age_ms price ticks duplicates restarts gaps next_try_s"
 )
-CONNECTION = "name venue state reason markets frames unknown_frames restarts rtt_ms"
+VENUE = "name protocol listed_us markets open skew_ms"
+CONNECTION = "name venue state reason markets frames unknown_frames new_fields restarts rtt_ms"
 WRITER = (
     "accepted stored dropped journal_batches journal_bytes unjournaled days_until_full db db_reason "
     "statements connects"
@@ -41,6 +44,7 @@ def check_contract(status: Status) -> None:
     """Fail unless a status has exactly the names of the contract."""
     assert set(status) == names(TOP)
     assert {frozenset(row) for row in status["markets"]} == {frozenset(names(MARKET))}
+    assert {frozenset(row) for row in status["venues"]} == {frozenset(names(VENUE))}
     assert {frozenset(row) for row in status["connections"]} == {frozenset(names(CONNECTION))}
     assert set(status["writer"]) == names(WRITER)
     assert {frozenset(box) for box in status["mailboxes"].values()} == {frozenset(names(MAILBOX))}

@@ -26,7 +26,7 @@ from supervisor.simulate import socket as served_socket
 from supervisor.simulate.options import SimulateOptions
 from supervisor.simulate.service import serve
 from venues.binance import BinanceAdapter
-from venues.protocol import VenueSettings
+from venues.protocol import SessionContext, VenueSettings
 from venues.simulated.faults import Fault, Kind, parse_fault
 
 ROOT = Path(__file__).parents[3]
@@ -116,7 +116,8 @@ def ledger_lines(path: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize("source", ["trades", "quotes"])
 async def test_the_ledger_holds_exactly_what_the_client_decodes(tmp_path: Path, source: str) -> None:
     ledger = tmp_path / "ledger.jsonl"
-    adapter = BinanceAdapter(VenueSettings(protocol="binance", source=source))
+    settings = VenueSettings(protocol="binance", source=source)
+    adapter = BinanceAdapter(SessionContext(settings=settings))
     updates: list[PriceUpdate] = []
 
     async def read_all(ws: WebSocketConnection) -> None:
@@ -456,7 +457,7 @@ async def test_a_replay_begins_after_the_latest_subscribe(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda _: {"protocol": "kraken"}, "'kraken' is not served yet; served: binance"),
+        (lambda _: {"protocol": "nasdaq"}, "'nasdaq' is not served; served: binance"),
         (lambda _: {"faults": fault("silent@1:NOSUCH")}, "no market 'NOSUCH'"),
         (lambda path: {"prices": path / "none.csv"}, "none.csv: cannot be read"),
         (lambda path: {"replay": path / "none.jsonl"}, "none.jsonl: cannot be read"),
