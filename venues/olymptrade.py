@@ -164,6 +164,8 @@ class OlympTradeAdapter:
 
     def _confirm(self, wish: Wish) -> list[VenueEvent]:
         self._line.confirm(wish)
+        if wish.is_given_up:
+            return []
         if wish.code == frames.SUBSCRIBE:
             return [Subscribed((wish.symbol,))]
         return [Subscribed(())] if wish.code == frames.UNSUBSCRIBE_COMPANION else []
@@ -176,6 +178,8 @@ class OlympTradeAdapter:
             return [_throttled(error)]
         if error.code == NO_SUCH_MARKET and wish.code == frames.SUBSCRIBE:
             self._line.refuse(wish)
+            if wish.is_given_up:
+                return []
             self._symbols.discard(wish.symbol)
             return [Refused((wish.symbol,), error.mess or error.code)]
         return [_unknown_error(wish.code, error)]

@@ -19,19 +19,23 @@ from venues.olymptrade_frames import (
 
 @attrs.define(kw_only=True, eq=False)
 class Wish:
-    """One request in the line; `refusals` counts how often it was told `invalid_request`."""
+    """One request in the line; `refusals` counts how often it was told `invalid_request`.
+
+    One that is given up is on its way, and its answer is awaited, but nobody wants it any longer.
+    """
 
     code: int
     symbol: str
     uuid: str = ""
     refusals: int = 0
+    is_given_up: bool = False
 
 
 class Line:
     """One session's subscribes and unsubscribes, of which at most one is on its way.
 
-    What is asked for anew is not waited for any longer; neither is what two pings have passed by:
-    an answer that was lost holds nobody up for ever.
+    An answer that was lost holds nobody up for ever: it is not waited for any longer once its market
+    has asked anew for the second time, or two pings have passed it by.
     """
 
     def __init__(self, make_uuid: Callable[[], str]) -> None:
@@ -48,8 +52,11 @@ class Line:
     def leave(self, symbol: str) -> None:
         """Forget what was asked for it; stand in line to unsubscribe it, if the venue may have it on."""
         self._waiting = deque(wish for wish in self._waiting if wish.symbol != symbol)
-        if self._asked is not None and self._asked.symbol == symbol:
-            self._asked = None
+        asked = self._asked
+        if asked is not None and asked.symbol == symbol:
+            if asked.is_given_up:
+                self._asked = None
+            asked.is_given_up = True
         if symbol in self._may_be_on:
             self._waiting.append(Wish(code=UNSUBSCRIBE, symbol=symbol))
             self._waiting.append(Wish(code=UNSUBSCRIBE_COMPANION, symbol=symbol))
@@ -80,7 +87,7 @@ class Line:
 
     def confirm(self, wish: Wish) -> None:
         """The venue did it. The web client always sends 280 after 12, and so do we."""
-        if wish.code == SUBSCRIBE:
+        if wish.code == SUBSCRIBE and not wish.is_given_up:
             self._waiting.appendleft(Wish(code=SUBSCRIBE_COMPANION, symbol=wish.symbol))
         elif wish.code == UNSUBSCRIBE:
             self._may_be_on.discard(wish.symbol)
@@ -90,7 +97,8 @@ class Line:
         wish.refusals += 1
         if wish.refusals > 1:
             return False
-        self._waiting.append(wish)
+        if not wish.is_given_up:
+            self._waiting.append(wish)
         return True
 
     def refuse(self, wish: Wish) -> None:

@@ -198,10 +198,28 @@ def test_a_subscription_stays_known_although_its_end_was_asked_for_and_forgotten
     assert requests == [(13, "GBPUSD"), (281, "GBPUSD"), (13, "EURUSD"), (281, "EURUSD")]
 
 
-def test_a_lost_answer_holds_nobody_up_once_its_market_asks_again() -> None:
+def test_a_market_that_asks_again_at_once_waits_for_the_answer_on_its_way() -> None:
     client = adapter()
-    client.subscribe(["EURUSD"])
-    client.subscribe(["GBPUSD"])
+    (first,) = client.subscribe(["EURUSD"])
+    assert client.unsubscribe(["EURUSD"]) + client.subscribe(["EURUSD"]) == []
+    said, requests = converse(client, [first])
+    assert [code for code, _ in requests] == [12, 13, 281, 12, 280]
+    assert said == [Subscribed(()), Subscribed(("EURUSD",))]
+
+
+def test_what_nobody_wants_any_longer_is_ended_after_its_answer() -> None:
+    client = adapter()
+    (first,) = client.subscribe(["EURUSD"])
+    client.unsubscribe(["EURUSD"])
+    said, requests = converse(client, [first])
+    assert [code for code, _ in requests] == [12, 13, 281]
+    assert said == [Subscribed(())]
+
+
+def test_a_lost_answer_holds_nobody_up_once_its_market_has_asked_twice_again() -> None:
+    client = adapter()
+    client.subscribe(["EURUSD", "GBPUSD"])
+    assert client.unsubscribe(["EURUSD"]) + client.subscribe(["EURUSD"]) == []
     frames = client.unsubscribe(["EURUSD"]) + client.subscribe(["EURUSD"])
     assert asked(frames) == (12, "GBPUSD")
     said, requests = converse(client, frames)
