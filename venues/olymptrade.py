@@ -1,0 +1,325 @@
+"""Olymp Trade's web socket, as its web client speaks it. There is no official description.
+
+Every frame is an array of messages `{"e": code, "t": 1|2|3, "uuid"?, "d"?, "ts"?, "err"?}`. What a
+client may do is said by a cookie of the upgrade; nothing logs in on the socket. Shapes and codes
+are in `olymptrade_frames.py`, with what was recorded and what was not.
+"""
+
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from domain.errors import InvariantError, RemoteProtocolError
+from domain.market import PriceUpdate
+from venues import olymptrade_frames as frames
+from venues.olymptrade_fields import FieldWatch, new_fields
+from venues.olymptrade_frames import OlympError, OlympMessage, request
+from venues.olymptrade_history import Histories
+from venues.olymptrade_instruments import InstrumentList
+from venues.olymptrade_line import Line, Wish
+from venues.protocol import (
+    Balances,
+    Budget,
+    History,
+    HistoryKind,
+    HistoryPage,
+    HistoryRequest,
+    Payouts,
+    Refused,
+    Send,
+    SessionContext,
+    Subscribed,
+    Throttled,
+    TokenUse,
+    Unknown,
+    Upgrade,
+    Venue,
+    VenueEvent,
+    VenueSettings,
+)
+
+# What the client says it is: one of the versions seen in the field; older ones went on working.
+CLIENT = (
+    "cid_ver=1&cid_app=web%40OlympTrade%402026.3.2396554%402396554"
+    "&cid_device=%40%40desktop&cid_os=linux%40none"
+)
+ORIGIN = "https://olymptrade.com"  # another, or two, are refused: `invalid_origin` (one client)
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+
+EVENT_CODES = (22, 21, 26, 55, 110, 1054, 75, 183, *frames.PAYOUT_CODES)
+RETRY_AFTER_S = 60.0  # after a second `invalid_request`; nobody knows how long it takes
+
+# The two codes of rejections that are attested.
+TOO_FAST = "invalid_request"
+NO_SUCH_MARKET = "pair_unavailable"
+
+LATE = Unknown("late answer")  # a second one, or to what was given up
+BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class OlympTradeAdapter:
+    """One session: its subscriptions, what it waits for, and what its frames say."""
+
+    def __init__(self, context: SessionContext) -> None:
+        self._account = context.settings.account
+        self._uuid_start = _base36(context.started_us // 1_000, digits=8)
+        self._uuids = 0
+        self._symbols: set[str] = set()  # whose prices are told
+        self._line = Line(self._make_uuid)
+        self._histories = Histories(self._make_uuid)
+        self._instruments = InstrumentList()
+        self._fields = FieldWatch()
+        self._ping = ""
+        self._has_asked_payouts = False
+
+    def opening(self) -> list[str]:
+        """Return the frame that asks for balances, lists, limits and payouts; what has one is pushed."""
+        return [request(frames.EVENTS, EVENT_CODES, uuid=self._make_uuid())]
+
+    def subscribe(self, symbols: Sequence[str]) -> list[str]:
+        """Return the first frame of the line; the rest follows, each on the answer to the one before."""
+        for symbol in symbols:
+            self._symbols.add(symbol)
+            self._line.join(symbol)
+        return self._line.next()
+
+    def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
+        """Return the first frame of the line, as `subscribe` does."""
+        for symbol in symbols:
+            self._symbols.discard(symbol)
+            self._line.leave(symbol)
+        return self._line.next()
+
+    def leave(self, symbols: Sequence[str]) -> list[str]:
+        """Nothing to say: one goodbye after the other would outlast a stop, and the close ends all."""
+        self._line.clear()
+        return []
+
+    def ping(self) -> list[str]:
+        """Return the application's ping, and what stands in line where an answer seems lost."""
+        self._line.ping_passes()
+        self._ping = self._make_uuid()
+        return [request(frames.PING, {}, uuid=self._ping), *self._line.next()]
+
+    def refresh(self) -> list[str]:
+        """Nothing to say: changes are pushed, and asking again is answered with nothing."""
+        return []
+
+    def ask_history(self, request: HistoryRequest) -> list[str]:
+        """Return the frame that asks for the latest candles of the first part of it."""
+        if request.timeframe_s is None:
+            raise InvariantError("this venue's history is candles")
+        return self._histories.ask(request, timeframe_s=request.timeframe_s)
+
+    def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
+        """Return what the messages of a frame say, in their order."""
+        events: list[VenueEvent] = []
+        due: set[int] = set()
+        try:
+            for message in frames.decode_frame(frame):
+                if self._fields.is_due(message.e):
+                    due.add(message.e)
+                if message.e == frames.TICK:
+                    self._read_ticks(message.d, events)
+                else:
+                    events += self._read(message)
+            if due:
+                events += new_fields(frame, due)
+        except RemoteProtocolError as exc:
+            exc.frame = _sample(frame)
+            raise
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as exc:
+            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=_sample(frame)) from exc
+        return events
+
+    def _read_ticks(self, d: msgspec.Raw, events: list[VenueEvent]) -> None:
+        symbols = self._symbols
+        for tick in frames.decode_ticks(d):
+            if tick.p in symbols:
+                events.append(PriceUpdate(tick.p, round(tick.t * frames.SECOND_US), None, tick.q))
+            else:
+                events.append(Unknown("price of a market that nobody subscribed"))
+
+    def _read(self, message: OlympMessage) -> list[VenueEvent]:
+        reader = READERS.get(message.e)
+        if reader is not None:
+            return reader(self, message)
+        if frames.is_rejection(message):
+            return [_unknown_error(message.e, frames.read_error(message.err))]
+        return [] if message.e in frames.IGNORED_CODES else [Unknown(f"code {message.e}")]
+
+    # --- answers ------------------------------------------------------------------------------
+
+    def read_answer(self, message: OlympMessage) -> list[VenueEvent]:
+        """`[{"e":12,"t":3,"uuid":"WKAJ-is"}]` (recorded 2025-07-04); so also while the market is locked."""
+        wish = None if message.uuid is None else self._line.take_answer(message.uuid)
+        if wish is None:
+            return [LATE]
+        if frames.is_rejection(message):
+            events = self._take_rejection(frames.read_error(message.err), wish)
+        else:
+            events = self._confirm(wish)
+        return events + [Send((frame,)) for frame in self._line.next()]
+
+    def _confirm(self, wish: Wish) -> list[VenueEvent]:
+        self._line.confirm(wish)
+        if wish.is_given_up:
+            return []
+        if wish.code == frames.SUBSCRIBE:
+            return [Subscribed((wish.symbol,))]
+        return [Subscribed(())] if wish.code == frames.UNSUBSCRIBE_COMPANION else []
+
+    def _take_rejection(self, error: OlympError, wish: Wish) -> list[VenueEvent]:
+        if error.code == TOO_FAST:
+            if self._line.repeat(wish):
+                return []
+            self._line.clear()
+            return [_throttled(error)]
+        if error.code == NO_SUCH_MARKET and wish.code == frames.SUBSCRIBE:
+            self._line.refuse(wish)
+            if wish.is_given_up:
+                return []
+            self._symbols.discard(wish.symbol)
+            return [Refused((wish.symbol,), error.mess or error.code)]
+        return [_unknown_error(wish.code, error)]
+
+    def read_candles(self, message: OlympMessage) -> list[VenueEvent]:
+        """An answer to `ask_history`, or why there is none."""
+        part = self._histories.take_part(message.uuid)
+        if part is None:
+            return [LATE]
+        if not frames.is_rejection(message):
+            return [self._histories.read(message, part)]
+        error = frames.read_error(message.err)
+        if error.code == TOO_FAST:
+            return [self._histories.repeat(part) or _throttled(error)]
+        return [HistoryPage(part.request.id, reason=error.mess or error.code)]
+
+    def read_pong(self, message: OlympMessage) -> list[VenueEvent]:
+        """`[{"e":90,"t":3,"uuid":"QLQS-bu","ts":1751668293}]` (recorded 2025-07-04)."""
+        is_ours = message.uuid is not None and message.uuid == self._ping
+        if is_ours:
+            self._ping = ""  # a second answer would say nothing of the way there and back
+        return [frames.read_server_time(message.ts, answers_ping=is_ours)]
+
+    # --- what is pushed -----------------------------------------------------------------------
+
+    def read_balances(self, message: OlympMessage) -> list[VenueEvent]:
+        """All wallets; with the first comes whose payouts to ask for."""
+        balances = frames.read_balances(message.d)
+        account = self._choose_account(balances)
+        if account is None or self._has_asked_payouts:
+            return [balances]
+        self._has_asked_payouts = True
+        # Not recorded: from three independent clients' accounts.
+        asked = request(frames.PAYOUTS, [{"account_id": int(account)}], uuid=self._make_uuid())
+        return [balances, Send((asked,))]
+
+    def _choose_account(self, balances: Balances) -> str | None:
+        """Return the account that the settings name, by number or group, else a demo account, else any."""
+        for wanted in (self._account, "demo"):
+            for balance in balances.balances:
+                if wanted in (balance.account, balance.group):
+                    return balance.account
+        return balances.balances[0].account if balances.balances else None
+
+    def read_stake_limits(self, message: OlympMessage) -> list[VenueEvent]:
+        """The limits of fixed-time deals."""
+        return [frames.read_stake_limits(message.d)]
+
+    def read_payouts(self, message: OlympMessage) -> list[VenueEvent]:
+        """An answer to 182, or a change."""
+        if frames.is_rejection(message):
+            return [_unknown_error(message.e, frames.read_error(message.err))]
+        return self._tell_payouts(frames.read_payouts(message.d))
+
+    def read_some_payouts(self, message: OlympMessage) -> list[VenueEvent]:
+        """Payouts among other things; the rest means nothing to us."""
+        payouts = frames.read_some_payouts(message.d)
+        return [] if payouts is None else self._tell_payouts(payouts)
+
+    def _tell_payouts(self, payouts: Payouts) -> list[VenueEvent]:
+        unlisted = self._instruments.read_paying(payouts.percents)
+        return [payouts, unlisted] if unlisted.instruments else [payouts]
+
+    def read_instruments(self, message: OlympMessage) -> list[VenueEvent]:
+        """The list of markets, or changes of it."""
+        listing, spoilt = self._instruments.read(message.d)
+        events: list[VenueEvent] = [listing] if listing.instruments else []
+        return [*events, *[Unknown(f"item of {message.e}")] * spoilt]
+
+    def _make_uuid(self) -> str:
+        self._uuids += 1
+        return self._uuid_start + _base36(self._uuids, digits=10)
+
+
+READERS: dict[int, Callable[[OlympTradeAdapter, OlympMessage], list[VenueEvent]]] = {
+    **dict.fromkeys(frames.LINE_CODES, OlympTradeAdapter.read_answer),
+    frames.CANDLES: OlympTradeAdapter.read_candles,
+    frames.CANDLES_GUESSED: OlympTradeAdapter.read_candles,
+    frames.PING: OlympTradeAdapter.read_pong,
+    frames.BALANCES: OlympTradeAdapter.read_balances,
+    frames.STAKE_LIMITS: OlympTradeAdapter.read_stake_limits,
+    frames.PAYOUTS: OlympTradeAdapter.read_payouts,
+    frames.PAYOUTS_CHANGED: OlympTradeAdapter.read_payouts,
+    **dict.fromkeys(frames.PAYOUT_CODES, OlympTradeAdapter.read_some_payouts),
+    frames.INSTRUMENTS: OlympTradeAdapter.read_instruments,
+}
+
+
+def _unknown_error(code: int, error: OlympError) -> Unknown:
+    return Unknown(f"error {error.code[:40]} of {code}")
+
+
+def _throttled(error: OlympError) -> Throttled:
+    return Throttled(f"asked too fast: {error.mess or error.code}", RETRY_AFTER_S)
+
+
+def _base36(number: int, *, digits: int) -> str:
+    """Return the last so many digits: 8 of milliseconds last until 2059."""
+    text = ""
+    for _ in range(digits):
+        number, digit = divmod(number, 36)
+        text = BASE36[digit] + text
+    return text
+
+
+def _sample(frame: str | bytes) -> str:
+    return repr(frame[:200])
+
+
+def _make_upgrade(settings: VenueSettings, token: str | None) -> Upgrade:
+    """Return the address, and the headers without which nobody is let in."""
+    headers = {"Origin": ORIGIN, "User-Agent": USER_AGENT}
+    if token is not None:
+        headers["Cookie"] = f"access_token={token}"
+    url = VENUE.address(settings.url)
+    return Upgrade(url if urlsplit(url).query else f"{url}?{CLIENT}", headers)
+
+
+NEW_TOKEN = "set a new one: marketd token set"  # noqa: S105 - says what to do
+
+VENUE = Venue(
+    protocol="olymptrade",
+    url="wss://ws.olymptrade.com/otp",
+    sources=("quotes",),
+    default_source="quotes",
+    # No limit is known. One socket for an account: all that is listed (106) and its variants fit.
+    markets_per_connection=250,
+    most_connections=1,
+    # No limit is known either. Ours: after five attempts that failed it takes five minutes more.
+    connect_budgets=(Budget(6, 300),),
+    frame_spacing_s=0.1,
+    make_adapter=OlympTradeAdapter,
+    make_upgrade=_make_upgrade,
+    token=TokenUse.REQUIRED,
+    permanent_statuses={
+        401: f"the token is not taken; {NEW_TOKEN}",
+        403: f"refused at the door: the token or the origin is not taken; {NEW_TOKEN}",
+    },
+    permanent_closes={1008: f"the token is invalid, expired or revoked; {NEW_TOKEN}"},
+    ping_every_s=25.0,  # one client's; the limit of silence is not known
+    lists_markets=True,
+    history=History(kind=HistoryKind.CANDLES, spacing_s=1.0),
+)
