@@ -1,10 +1,10 @@
 """The registry of venue protocols."""
 
 from domain.errors import ConfigError
-from venues import binance
+from venues import binance, deriv
 from venues.protocol import Venue
 
-VENUES: dict[str, Venue] = {venue.protocol: venue for venue in (binance.VENUE,)}
+VENUES: dict[str, Venue] = {venue.protocol: venue for venue in (binance.VENUE, deriv.VENUE)}
 
 
 def find_venue(protocol: str) -> Venue:

@@ -4,11 +4,10 @@ The new dialect (default) needs neither a log-in nor an application's id for pri
 its trading socket, which is another one. The legacy one (v3) takes no new applications any more.
 """
 
-import re
 from collections.abc import Callable, Sequence
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from domain.errors import ConfigError, PermanentError, RemoteProtocolError
+from domain.errors import RemoteProtocolError
+from venues.deriv_address import LEGACY, NEW_URL, make_upgrade
 from venues.deriv_errors import Failure, failure_of, reason_of
 from venues.deriv_frames import (
     KNOWN_FIELDS,
@@ -17,7 +16,7 @@ from venues.deriv_frames import (
     DerivError,
     DerivFrame,
     DerivTick,
-    new_fields,
+    fields_of,
     read_account,
     read_balance,
     read_frame,
@@ -30,6 +29,7 @@ from venues.deriv_frames import (
 from venues.deriv_history import TIMEFRAMES_S, DerivHistory
 from venues.deriv_listing import DerivListing
 from venues.deriv_subscriptions import DerivSubscriptions
+from venues.new_fields import MOST_LETTERS, FieldWatch
 from venues.protocol import (
     Balances,
     Budget,
@@ -47,17 +47,10 @@ from venues.protocol import (
     Throttled,
     TokenUse,
     Unknown,
-    Upgrade,
     Venue,
     VenueEvent,
-    VenueSettings,
 )
 
-NEW_URL = "wss://api.derivws.com/trading/v1/options/ws/public"
-LEGACY_URL = "wss://ws.derivws.com/websockets/v3"
-LEGACY = "legacy"
-APP_ID_PATTERN = re.compile(r"[A-Za-z0-9]{1,64}")
-LOOK_EVERY = 1_000  # messages of one kind: their fields are compared with those we know
 PATIENCE_S = 60.0  # the shorter of the budgets' two windows
 
 
@@ -79,8 +72,7 @@ class DerivAdapter:
         self._asked: dict[int, str] = {}  # other requests → their call
         self._hours_asked: dict[int, str] = {}  # request → symbol
         self._ping_id = -1  # of the latest `time` that measures the way
-        self._seen: dict[str, int] = {}  # messages by kind
-        self._ticks = 0
+        self._fields = FieldWatch(KNOWN_FIELDS)
         self._readers: dict[str, Callable[[DerivFrame], Sequence[VenueEvent]]] = {
             "active_symbols": self._take_listing,
             "authorize": self._take_account,
@@ -154,35 +146,31 @@ class DerivAdapter:
         subscription = self._subscriptions.id_of(tick.symbol)
         if subscription is None:
             return (Unknown("tick"),)
-        self._ticks += 1
-        if subscription and self._ticks % LOOK_EVERY != 1:
+        is_due = self._fields.is_due("tick")
+        if subscription and not is_due:
             return (read_price(tick),)
         if not subscription and (told := read_frame(frame).subscription) is not None:
             self._subscriptions.learn(tick.symbol, told.id)
-        return (read_price(tick), *self._look_at_fields("tick", frame))
+        return (read_price(tick), *(self._look(frame, kind="tick") if is_due else ()))
 
     def _take_other(self, message: DerivFrame, frame: str | bytes) -> Sequence[VenueEvent]:
         kind = message.msg_type
         if message.error is not None:
             events = self._take_error(message.error, message.req_id)
         elif kind in self._readers:
-            events = [*self._readers[kind](message), *self._look_at_fields_seldom(kind, frame)]
+            events = self._readers[kind](message)
+            if kind in KNOWN_FIELDS and self._fields.is_due(kind):
+                events = (*events, *self._look(frame, kind=kind))
             if message.req_id is not None:
                 self._asked.pop(message.req_id, None)
         elif kind:
-            return (Unknown(kind),)
+            return (Unknown(kind[:MOST_LETTERS]),)
         else:
             raise ValueError("neither an answer nor a price: it has no msg_type")
         return (*events, *self._ask_hours())
 
-    def _look_at_fields_seldom(self, kind: str, frame: str | bytes) -> Sequence[NewFields]:
-        count = self._seen[kind] = self._seen.get(kind, 0) + 1
-        return self._look_at_fields(kind, frame) if count % LOOK_EVERY == 1 else ()
-
-    @staticmethod
-    def _look_at_fields(kind: str, frame: str | bytes) -> Sequence[NewFields]:
-        fields = new_fields(frame, kind=kind) if kind in KNOWN_FIELDS else ()
-        return (NewFields(kind, fields),) if fields else ()
+    def _look(self, frame: str | bytes, *, kind: str) -> Sequence[NewFields]:
+        return self._fields.compare(kind, fields_of(frame, kind=kind))
 
     # --- answers ------------------------------------------------------------------------------
 
@@ -263,7 +251,9 @@ class DerivAdapter:
         if req_id is not None:
             call = self._asked.pop(req_id, "")
             told = self._fail(req_id, failure, reason)
-        return (*told, *_meant_for_all(failure, reason, call=call)) or (Unknown(f"error: {error.code}"),)
+        return (*told, *_meant_for_all(failure, reason, call=call)) or (
+            Unknown(f"error: {error.code[:MOST_LETTERS]}"),
+        )
 
     def _fail(self, req_id: int, failure: Failure, reason: str) -> Sequence[VenueEvent]:
         """Return what an error means for the request it answers."""
@@ -300,39 +290,6 @@ def _meant_for_all(failure: Failure, reason: str, *, call: str) -> Sequence[Deni
 
 def _unless_empty(send: Send) -> Sequence[Send]:
     return (send,) if send.frames else ()
-
-
-# --- where to connect -------------------------------------------------------------------------
-
-
-def check_settings(settings: VenueSettings) -> None:
-    """Raise `ConfigError` naming the key that is missing or wrong for the dialect."""
-    if settings.dialect != LEGACY:
-        return
-    if settings.app_id is None:
-        raise ConfigError('dialect = "legacy" needs app_id: the id of an application registered with Deriv')
-    if not APP_ID_PATTERN.fullmatch(settings.app_id):
-        raise ConfigError(f"app_id {settings.app_id!r} is not an application's id")
-
-
-def make_upgrade(settings: VenueSettings, token: str | None) -> Upgrade:
-    """Return where to connect; the token is sent on the socket, or not at all.
-
-    Raises `PermanentError` where the dialect lacks its `app_id`.
-    """
-    is_legacy = settings.dialect == LEGACY
-    own = urlsplit(LEGACY_URL if is_legacy else NEW_URL)
-    parts = own if settings.url is None else urlsplit(settings.url)
-    if parts.path in ("", "/"):
-        parts = parts._replace(path=own.path)
-    if is_legacy and "app_id=" not in parts.query:
-        try:
-            check_settings(settings)
-        except ConfigError as exc:
-            raise PermanentError(str(exc)) from exc
-        query = urlencode({"app_id": settings.app_id})
-        parts = parts._replace(query=f"{parts.query}&{query}" if parts.query else query)
-    return Upgrade(urlunsplit(parts), {})
 
 
 # Two official pages disagree on limits; the stricter of both, seen 2026-11-23: developers.deriv.com's

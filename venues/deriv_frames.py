@@ -106,6 +106,7 @@ _decode_account = msgspec.json.Decoder(DerivAccount).decode
 _decode_balance = msgspec.json.Decoder(DerivBalance).decode
 _decode_time = msgspec.json.Decoder(int | str).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NOTHING = msgspec.Raw(b"{}")
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 UNREADABLE = (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
@@ -178,8 +179,7 @@ def sample(frame: str | bytes) -> str:
 
 # --- fields that are known --------------------------------------------------------------------
 
-ENVELOPE = frozenset({"msg_type", "req_id", "echo_req", "passthrough", "subscription", "error", "pip_size"})
-
+_ENVELOPE = frozenset({"msg_type", "req_id", "echo_req", "passthrough", "subscription", "error", "pip_size"})
 _LISTED = """
     symbol display_name symbol_type pip spot spot_age spot_time spot_percentage_change market
     market_display_name submarket submarket_display_name subgroup subgroup_display_name display_order
@@ -187,30 +187,33 @@ _LISTED = """
     intraday_interval_minutes quoted_currency_symbol underlying_symbol underlying_symbol_name
     underlying_symbol_type pip_size
 """
-# By `msg_type`: the payload's key, and its fields in both dialects. Accounts are left out: they tell
-# who somebody is, and nothing of that is looked at.
-KNOWN_FIELDS: Mapping[str, tuple[str, frozenset[str]]] = {
-    "tick": ("tick", frozenset(["ask", "bid", "epoch", "id", "pip_size", "quote", "symbol"])),
-    "history": ("history", frozenset({"prices", "times"})),
-    "candles": ("candles", frozenset(["close", "epoch", "high", "low", "open"])),
-    "active_symbols": ("active_symbols", frozenset(_LISTED.split())),
-    "contracts_for": (
-        "contracts_for",
-        frozenset(["available", "close", "feed_license", "hit_count", "non_available", "open", "spot"]),
+
+
+def _known(payload: str, fields: str) -> frozenset[str]:
+    return _ENVELOPE | {payload} | {f"{payload}.{name}" for name in fields.split()}
+
+
+# By `msg_type`, in both dialects. Of `authorize` nothing: it tells who somebody is.
+KNOWN_FIELDS: Mapping[str, frozenset[str]] = {
+    "tick": _known("tick", "ask bid epoch id pip_size quote symbol"),
+    "history": _known("history", "prices times"),
+    "candles": _known("candles", "close epoch high low open"),
+    "active_symbols": _known("active_symbols", _LISTED),
+    "contracts_for": _known(
+        "contracts_for", "available close feed_license hit_count non_available open spot"
     ),
-    "balance": ("balance", frozenset(["accounts", "balance", "currency", "id", "loginid", "total"])),
+    "balance": _known("balance", "accounts balance currency id loginid total"),
 }
 
 
-def new_fields(frame: str | bytes, *, kind: str) -> tuple[str, ...]:
-    """Return the fields of a frame of this `msg_type` that we do not know, sorted."""
-    key, known = KNOWN_FIELDS[kind]
+def fields_of(frame: str | bytes, *, kind: str) -> set[str]:
+    """Return the names of a frame's fields, and `kind.name` for those of its payload, or the first of it."""
     fields = _decode_fields(frame)
-    payload = fields.pop(key, msgspec.Raw(b"{}"))
+    payload = fields.get(kind, _NOTHING)
     try:
         if bytes(payload).lstrip().startswith(b"["):
-            payload = next(iter(_decode_items(payload)), msgspec.Raw(b"{}"))
+            payload = next(iter(_decode_items(payload)), _NOTHING)
         inner = _decode_fields(payload)
     except UNREADABLE:
         inner = {}  # it is for others to complain of
-    return tuple(sorted((fields.keys() - ENVELOPE) | {f"{key}.{name}" for name in inner.keys() - known}))
+    return {*fields, *(f"{kind}.{name}" for name in inner)}

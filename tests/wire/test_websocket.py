@@ -33,7 +33,6 @@ from domain.errors import (
     ConfigError,
     ConnectionLost,
     MarketdError,
-    PermanentError,
     RemoteProtocolError,
     UpgradeRefused,
     VenueThrottled,

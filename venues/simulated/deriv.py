@@ -123,7 +123,7 @@ class SimulatedDeriv:
     def pass_time(self, *, at_us: int) -> None:
         """Close sockets that have asked for nothing for two minutes."""
         self._pass(at_us)
-        for session in self._sessions:
+        for session in list(self._sessions):
             session.pass_time()
 
     def announce_shutdown(self) -> None:

@@ -191,6 +191,7 @@ class DerivSession:
         if not self._is_over:
             self._is_over = True
             self.host.close(code, reason)
+            self._venue.leave(self)  # a client that is gone without a word counts no longer
 
     # --- each call ----------------------------------------------------------------------------
 
