@@ -1,10 +1,12 @@
 """The registry of venue protocols."""
 
 from domain.errors import ConfigError
-from venues import binance, olymptrade
+from venues import binance, deriv, olymptrade
 from venues.protocol import Venue
 
-VENUES: dict[str, Venue] = {venue.protocol: venue for venue in (binance.VENUE, olymptrade.VENUE)}
+VENUES: dict[str, Venue] = {
+    venue.protocol: venue for venue in (olymptrade.VENUE, deriv.VENUE, binance.VENUE)
+}
 
 
 def find_venue(protocol: str) -> Venue:

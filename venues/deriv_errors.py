@@ -1,0 +1,44 @@
+"""What Deriv's error codes mean for whoever asked."""
+
+import enum
+
+from venues.deriv_frames import DerivError
+
+
+class Failure(enum.Enum):
+    """What follows from an error."""
+
+    DENIED = enum.auto()  # we are not let in
+    THROTTLED = enum.auto()  # too much was asked
+    CLOSED = enum.auto()  # the market is closed
+    ALREADY = enum.auto()  # it was subscribed before
+    PASSING = enum.auto()  # the venue has trouble: nothing is decided
+    REFUSED = enum.auto()  # no, for good
+
+
+_MEANINGS = {
+    # errors.md of deriv-api-plugin, 2026-08
+    "InvalidToken": Failure.DENIED,
+    "Unauthorized": Failure.DENIED,
+    "RateLimit": Failure.THROTTLED,
+    "InternalError": Failure.PASSING,
+    # Not recorded: from clients' accounts.
+    "InvalidAppID": Failure.DENIED,
+    "AccountDisabled": Failure.DENIED,
+    "DisabledClient": Failure.DENIED,
+    "MarketIsClosed": Failure.CLOSED,
+    "AlreadySubscribed": Failure.ALREADY,
+    "InternalServerError": Failure.PASSING,
+    "WrongResponse": Failure.PASSING,
+    "NoRealtimeQuotes": Failure.PASSING,
+}
+
+
+def failure_of(error: DerivError) -> Failure:
+    """Return what an error means; one we do not know is a no."""
+    return _MEANINGS.get(error.code, Failure.REFUSED)
+
+
+def reason_of(error: DerivError) -> str:
+    """Return an error for people: `The token is invalid. (InvalidToken)`."""
+    return f"{error.message} ({error.code})" if error.message else error.code
