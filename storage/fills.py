@@ -11,10 +11,12 @@ FILL_GAPS = (
     "UPDATE gap SET fill = ?, fill_note = ? WHERE market_id = ? AND from_us = ? AND cause = ? AND to_us <= ?"
 )
 
-COLUMNS = ("open", "high", "low", "close", "ticks", "volume", "complete", "source")
+COLUMNS = ("open", "high", "low", "close", "volume", "ticks", "complete", "source")
+# Marks only: so PyMySQL joins the rows into one statement.
 INSERT = (
-    "INSERT INTO candle (market_id, timeframe_s, open_us, open, high, low, close, volume, ticks, complete, source) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 1, 'venue') "
+    "INSERT INTO candle "
+    "(market_id, timeframe_s, open_us, open, high, low, close, volume, ticks, complete, source) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
 )
 # In the place of an incomplete one from ticks, or of what the venue said before; never of a complete one
 # from ticks, nor of an imported one.
@@ -36,16 +38,16 @@ PUT_CANDLES = {
 
 def fill_gaps(session: Session, *, fills: Sequence[GapFill], ids: Mapping[str, int]) -> None:
     """Write down what was filled of gaps whose rows are there."""
-    if fills:
-        rows = [
-            (each.fill, each.note, ids[each.market], each.from_us, each.cause, each.to_us) for each in fills
-        ]
+    rows = [
+        (fill, note, ids[market], from_us, cause, to_us)
+        for market, from_us, to_us, cause, fill, note in fills
+    ]
+    if rows:
         session.execute_many(FILL_GAPS, rows)
 
 
 def put_candles(session: Session, *, candles: Sequence[HistoryCandle], ids: Mapping[str, int]) -> None:
     """Insert candles of a venue's history where there is nothing better."""
-    if candles:
-        session.execute_many(
-            PUT_CANDLES[session.dialect], [(ids[each.market], *each[1:]) for each in candles]
-        )
+    rows = [(ids[each.market], *each[1:], 0, 1, "venue") for each in candles]
+    if rows:
+        session.execute_many(PUT_CANDLES[session.dialect], rows)

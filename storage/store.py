@@ -242,13 +242,15 @@ class Store:
         fills = [fill for each in rows for fill in each.fills]
         candles = [candle for each in rows for candle in each.candles]
         events = [event for each in rows for event in each.events]
-        markets = {each.market for each in (*gaps, *fills, *candles)}
+        markets = {gap.market for gap in gaps}
+        markets |= {fill.market for fill in fills} | {candle.market for candle in candles}
         ids = with_new_markets(session, ids=self._ids, markets=markets)
         put_gaps(session, gaps=gaps, ids=ids)
         fill_gaps(session, fills=fills, ids=ids)
         put_candles(session, candles=candles, ids=ids)
         insert_events(session, events=events)
-        changed = [(ids[each.market], each.from_us, each.to_us) for each in (*gaps, *fills)]
+        changed = [(ids[gap.market], gap.from_us, gap.to_us) for gap in gaps]
+        changed += [(ids[fill.market], fill.from_us, fill.to_us) for fill in fills]
         if changed:
             gaps_changed(session, gaps=changed, timeframes_s=self._timeframes_s)
         count = len(gaps) + len(fills) + len(candles) + len(events)

@@ -1,15 +1,15 @@
 """The closed gaps that a venue's history may still fill, as the database knows them."""
 
-from domain.gaps import FILLABLE, Fill, Gap
+from domain.gaps import Fill, Gap
 from domain.market import market_id
 from storage.session import Dialect, Session
 
 MOST_AT_ONCE = 1_000  # the newest
 
-CAUSES = ", ".join(f"'{cause}'" for cause in sorted(FILLABLE))
 OF_A_VENUE = (
-    "WHERE market.venue = ? AND to_us > ? AND from_us + 1 < to_us "
-    f"AND cause IN ({CAUSES}) AND fill IN ('{Fill.NONE}', '{Fill.PARTLY}') ORDER BY to_us DESC LIMIT ?"
+    "WHERE market.venue = ? AND to_us > ? AND from_us + 1 < to_us AND fill IN ('none', 'partly') "
+    "AND cause IN ('disconnect', 'stale', 'overflow', 'journal_full', 'downtime') "
+    "ORDER BY to_us DESC LIMIT ?"
 )
 # Which key is said: the other one reads all gaps that a market ever had.
 UNFILLED = {

@@ -17,6 +17,7 @@ from venues.protocol import HistoryPage, VenueCandle
 MOST_PAGES = 200  # of a gap: then it stays partly filled until the next time somebody looks for such
 NOTE_LENGTH = 255  # characters, as in the schema
 SECOND_US = 1_000_000
+NO_CANDLES = "the venue has no candles of this time"
 
 
 class Wish(NamedTuple):
@@ -154,7 +155,7 @@ class CandleFilling:
         assert wish.timeframe_s is not None
         span_us = wish.timeframe_s * SECOND_US
         if page.through_us is None:
-            self._not_available = page.reason or "the venue has no candles of this time"
+            self._not_available = page.reason or NO_CANDLES
             self._end_timeframe()
             return Portion()
         for candle in page.candles:
@@ -171,12 +172,8 @@ class CandleFilling:
             self._end_timeframe()
         else:
             self._wishes[0] = wish._replace(from_us=page.through_us)
-        return Portion(
-            candles=[
-                HistoryCandle(self._gap.market, wish.timeframe_s, *opens[open_us])
-                for open_us in sorted(opens)
-            ]
-        )
+        named = self._gap.market, wish.timeframe_s
+        return Portion(candles=[HistoryCandle(*named, *opens[open_us]) for open_us in sorted(opens)])
 
     def give_up(self, reason: str) -> None:
         """Ask for nothing more."""
@@ -189,12 +186,9 @@ class CandleFilling:
         """Return how far it is filled."""
         if self._done:
             return _filled(self._gap, Fill.CANDLES, "; ".join(filter(None, (*self._done, self._reason))))
-        return _nothing(
-            self._gap,
-            reason=self._reason,
-            not_available=self._not_available
-            or ("" if self._reason else "the venue has no candles of this time"),
-        )
+        if not self._reason and not self._not_available:
+            self._not_available = NO_CANDLES
+        return _nothing(self._gap, reason=self._reason, not_available=self._not_available)
 
     def _note(self, opens: Mapping[int, VenueCandle], *, span_us: int) -> None:
         if opens:
