@@ -11,12 +11,15 @@ OF_A_VENUE = (
     "AND cause IN ('disconnect', 'stale', 'overflow', 'journal_full', 'downtime') "
     "ORDER BY to_us DESC LIMIT ?"
 )
+SELECT = "SELECT market.id, symbol, from_us, to_us, cause, fill, fill_note FROM "
 # Which key is said: the other one reads all gaps that a market ever had.
 UNFILLED = {
-    Dialect.SQLITE: "SELECT market.id, symbol, from_us, to_us, cause, fill, fill_note FROM market "
-    "CROSS JOIN gap INDEXED BY gap_ended ON gap.market_id = market.id " + OF_A_VENUE,
-    Dialect.MYSQL: "SELECT market.id, symbol, from_us, to_us, cause, fill, fill_note FROM gap "
-    "FORCE INDEX (ended) STRAIGHT_JOIN market ON market.id = gap.market_id " + OF_A_VENUE,
+    Dialect.SQLITE: SELECT
+    + "market CROSS JOIN gap INDEXED BY gap_ended ON gap.market_id = market.id "
+    + OF_A_VENUE,
+    Dialect.MYSQL: SELECT
+    + "gap FORCE INDEX (ended) STRAIGHT_JOIN market ON market.id = gap.market_id "
+    + OF_A_VENUE,
 }
 # Gaps are filled from their beginning on.
 REACHED = {

@@ -109,9 +109,9 @@ class TickFilling:
     def outcome(self) -> GapFill:
         """Return how far it is filled."""
         if self._is_reached and self._begins_us == self._gap.from_us:
-            return _filled(self._gap, Fill.FULL, f"{self._count} ticks")
+            return _filled(self._gap, Fill.FULL, _counted(self._count, "tick"))
         if self._reached_us > self._begins_us and self._pages:
-            note = f"{self._count} ticks"
+            note = _counted(self._count, "tick")
             if self._begins_us > self._gap.from_us:
                 note += f" from {_second(self._begins_us)}"
             if not self._is_reached:
@@ -172,8 +172,10 @@ class CandleFilling:
             self._end_timeframe()
         else:
             self._wishes[0] = wish._replace(from_us=page.through_us)
-        named = self._gap.market, wish.timeframe_s
-        return Portion(candles=[HistoryCandle(*named, *opens[open_us]) for open_us in sorted(opens)])
+        in_order = (opens[open_us] for open_us in sorted(opens))
+        return Portion(
+            candles=[HistoryCandle(self._gap.market, wish.timeframe_s, *candle) for candle in in_order]
+        )
 
     def give_up(self, reason: str) -> None:
         """Ask for nothing more."""
@@ -200,7 +202,7 @@ class CandleFilling:
         wish = self._wishes.pop(0)
         if self._count:
             first, last = _second(self._first_us), _second(self._last_us)
-            self._done.append(f"{self._count} candles of {wish.timeframe_s} s {first} to {last}")
+            self._done.append(f"{_counted(self._count, 'candle')} of {wish.timeframe_s} s {first} to {last}")
         self._first_us = self._count = self._pages = 0
 
 
@@ -253,6 +255,10 @@ def _filled(gap: Gap, fill: Fill, note: str) -> GapFill:
     assert gap.to_us is not None
     storable = note.encode("utf-8", "replace").decode().replace("\0", "?")
     return GapFill(gap.market, gap.from_us, gap.to_us, gap.cause, fill, storable[:NOTE_LENGTH])
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _second(ts_us: int) -> str:
