@@ -10,12 +10,12 @@ from typing import TypeVar
 
 import trio
 
-from actors.mailbox import Inbox
+from actors.mailbox import Answer, BatchMailbox, Inbox
 from domain.clock import now_us
 from domain.crash_points import crash_point
+from domain.errors import JournalFull
 from domain.events import Event, emit
 from domain.gaps import Cause, Gap, GapRanges
-from domain.market import Tick
 from storage.acceptor import Accepted, Acceptor
 from storage.journal import Opened
 from storage.payloads import EventNumbers, EventRow, Lane, Money, Rows
@@ -23,6 +23,7 @@ from storage.settings import StorageSettings
 from storage.shelf import Shelf
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 MOST_EVENTS = 2_000  # that wait for a journal or a database that takes them; 16 MB at the very worst
 SHELF = 4  # transactions' worth of ticks in RAM, while the database keeps up: at most 25 MB
@@ -48,6 +49,7 @@ class Accepting:
         self._thread = trio.CapacityLimiter(1)  # accepting has one thread, never abandoned
         self._numbers = EventNumbers()
         self._kept_events: list[EventRow] = []  # no journal and no database took them yet
+        self._waiting: list[Answer[None]] = []  # for what is in the mailboxes to be accepted
         self._lost = GapRanges(Cause.JOURNAL_FULL)
         self._lost_untold: dict[str, Gap] = {}  # by market, the latest
         self._lost_told_at = -float("inf")
@@ -109,10 +111,18 @@ class Accepting:
 
     async def accept(self) -> bool:
         """Append what is in the mailboxes; return whether there was anything."""
-        ticks = self._drain_ticks()
+        waiting, self._waiting = self._waiting, []
+        ticks = _drain(self._inbox.ticks)
         self._tell_lost()
-        money = Money(gaps=self._inbox.gaps.take(), events=self._drain_events())
+        money = Money(
+            gaps=self._inbox.gaps.take(),
+            events=self._drain_events(),
+            fills=self._inbox.gaps.take_fills(),
+            candles=_drain(self._inbox.candles),
+        )
         if not ticks and not len(money):
+            for each in waiting:
+                each.set(None)
             return False
         crash_point("accept.taken")
         self.under_way = len(ticks)
@@ -126,14 +136,18 @@ class Accepting:
             self.accepted_through[batch.lane] = batch.position
         self._take_note(outcome)
         self._place_refused(outcome)
+        for each in waiting:
+            if outcome.trouble:
+                each.fail(JournalFull(outcome.trouble))
+            else:
+                each.set(None)
         return True
 
-    def _drain_ticks(self) -> list[Tick]:
-        ticks: list[Tick] = []
-        with contextlib.suppress(trio.WouldBlock):
-            while True:
-                ticks += self._inbox.ticks.get_nowait()
-        return ticks
+    async def flushed(self) -> None:
+        """Wait until all that is in the mailboxes now is in the journal; raise `JournalFull` if it is not."""
+        answer = Answer[None]()
+        self._waiting.append(answer)
+        await answer.wait()
 
     def _drain_events(self) -> list[EventRow]:
         events, self._kept_events = self._kept_events, []
@@ -150,6 +164,8 @@ class Accepting:
         elif money is not None:
             for gap in money.gaps:
                 self._inbox.gaps.put_back(gap)
+            for fill in money.fills:
+                self._inbox.gaps.put_back_fill(fill)
             self._kept_events = money.events
         if not ticks:
             return
@@ -262,3 +278,11 @@ class Accepting:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(work, limiter=self._thread)
+
+
+def _drain(box: BatchMailbox[list[Item]]) -> list[Item]:
+    taken: list[Item] = []
+    with contextlib.suppress(trio.WouldBlock):
+        while True:
+            taken += box.get_nowait()
+    return taken

@@ -13,12 +13,15 @@ import trio
 
 from domain.errors import MarketdError
 from domain.gaps import GapLedger
-from domain.market import Tick
+from domain.market import HistoryCandle, Tick
 from domain.messages import ActorEvent
 
 Message = TypeVar("Message")
 Batch = TypeVar("Batch", bound=Sized)
 Value = TypeVar("Value")
+
+
+CANDLES_BOUND = 10_000  # of a venue's history, on their way to the writer
 
 
 def _ignore(_: object) -> None:
@@ -127,11 +130,14 @@ class Mailbox(Generic[Message]):
 
 @attrs.frozen(kw_only=True)
 class Inbox:
-    """All that reaches the writer: ticks, events, and the gaps that changed. Owned by the tree."""
+    """All that reaches the writer: ticks, events, the gaps that changed, candles. Owned by the tree."""
 
     ticks: BatchMailbox[list[Tick]]
     events: Mailbox[ActorEvent]
     gaps: GapLedger
+    candles: BatchMailbox[list[HistoryCandle]] = attrs.field(
+        factory=lambda: BatchMailbox(name="writer/candles", bound=CANDLES_BOUND)
+    )
 
 
 class Answer(Generic[Value]):

@@ -128,6 +128,10 @@ class Writer:
             self._reading_pool.run, read_and_end, limiter=self._reading_thread
         )
 
+    async def flushed(self) -> None:
+        """Wait until all that is in the mailboxes now is journalled; raise `JournalFull` if it cannot be."""
+        await self._accepting.flushed()
+
     async def finish(self) -> Finished:
         """Take what is in the mailboxes and store it, for a time; then cut the database off."""
         self._finishing.set()

@@ -27,6 +27,7 @@ class Event(enum.StrEnum):
     REFUSED_ROW = "refused_row"  # the database refused a row for its data; it is in dead_letter
     MIGRATION = "migration"  # the schema was brought up to date
     RETENTION = "retention"  # ticks were divided into days, or given up early for want of room
+    BACKFILL = "backfill"  # gaps were asked for in a venue's history
     RELOAD = "reload"  # the settings were read again, or could not be
     CONTROL = "control"  # somebody asked for something over the control socket
     DESIRED = "desired"  # what is wanted changed: market stopped, drain, kill switch

@@ -1,7 +1,7 @@
 """Times without ticks: the causes, the rows of the `gap` table, and who keeps account of them."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -30,6 +30,22 @@ class Cause(enum.StrEnum):
 # The market was at rest and nothing is wrong: these count neither in status nor against trading.
 AT_REST = frozenset({Cause.STOPPED, Cause.CLOSED})
 
+# Ticks that were sent, and that we did not get or could not keep: a venue's history may have them.
+FILLABLE = frozenset({Cause.DISCONNECT, Cause.STALE, Cause.OVERFLOW, Cause.JOURNAL_FULL, Cause.DOWNTIME})
+
+
+class Fill(enum.StrEnum):
+    """How far the venue's history filled a gap; `gap.fill`."""
+
+    NONE = "none"
+    PARTLY = "partly"
+    CANDLES = "candles"  # no ticks, but candles of their own source
+    FULL = "full"
+    NOT_AVAILABLE = "not_available"
+
+
+GapKey = tuple[str, int, str]  # market, from_us, cause
+
 
 class Gap(NamedTuple):
     """A row of `gap` as it stands: no tick of `market` lies between the two times, both exclusive.
@@ -45,12 +61,51 @@ class Gap(NamedTuple):
     fill: str = "none"
     fill_note: str = ""
 
+    @property
+    def key(self) -> GapKey:
+        """What names the row."""
+        return self.market, self.from_us, self.cause
+
+    @property
+    def is_fillable(self) -> bool:
+        """Whether it has ended, and a venue's history may have what is missing in it."""
+        return self.to_us is not None and self.to_us - self.from_us > 1 and self.cause in FILLABLE
+
+
+class GapFill(NamedTuple):
+    """What became of a closed gap when it was filled; `note` is for people.
+
+    Neither makes a row nor opens one. It is void where the row has become longer than `to_us` since.
+    """
+
+    market: str
+    from_us: int
+    to_us: int
+    cause: str
+    fill: str
+    note: str
+
+    @property
+    def key(self) -> GapKey:
+        """What names the row."""
+        return self.market, self.from_us, self.cause
+
+
+def _ignore(_: Gap) -> None:
+    """Nobody fills gaps."""
+
 
 class GapLedger:
-    """The rows that changed and are not accepted yet; the latest word on each counts."""
+    """The rows that changed and are not accepted yet; the latest word on each counts.
+
+    `on_closed` is told each row that has an end, as often as it changes. What was filled of a row is
+    a word of its own: it neither waits for a tracker's nor undoes it.
+    """
 
     def __init__(self) -> None:
-        self._changed: dict[tuple[str, int, str], Gap] = {}
+        self._changed: dict[GapKey, Gap] = {}
+        self._fills: dict[GapKey, GapFill] = {}
+        self.on_closed: Callable[[Gap], None] = _ignore
         self.has_ended = False
 
     def end(self) -> None:
@@ -59,7 +114,7 @@ class GapLedger:
 
     def put(self, gap: Gap) -> None:
         """Take note of a new or changed row."""
-        key = gap.market, gap.from_us, gap.cause
+        key = gap.key
         if len(self._changed) >= MOST_CHANGED and key not in self._changed:
             # Nothing is accepted for long: the market's last gap is said to be longer than it is.
             for other in reversed(self._changed):
@@ -67,10 +122,25 @@ class GapLedger:
                     self._changed[other] = self._changed[other]._replace(to_us=gap.to_us)
                     return
         self._changed[key] = gap
+        if gap.to_us is not None:
+            self.on_closed(gap)
 
     def put_back(self, gap: Gap) -> None:
         """Take back a row that could not be accepted, unless it has changed since."""
-        self._changed.setdefault((gap.market, gap.from_us, gap.cause), gap)
+        self._changed.setdefault(gap.key, gap)
+
+    def put_fill(self, fill: GapFill) -> None:
+        """Take note of what was filled of a gap."""
+        self._fills[fill.key] = fill
+
+    def put_back_fill(self, fill: GapFill) -> None:
+        """Take back what could not be accepted, unless there is a later word."""
+        self._fills.setdefault(fill.key, fill)
+
+    def take_fills(self) -> list[GapFill]:
+        """Take out what was filled."""
+        fills, self._fills = self._fills, {}
+        return list(fills.values())
 
     def take(self) -> list[Gap]:
         """Take out what changed."""

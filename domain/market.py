@@ -92,6 +92,19 @@ class Candle:
     volume: float
 
 
+class HistoryCandle(NamedTuple):
+    """A candle as its venue tells it afterwards. A NamedTuple, because the journal holds it."""
+
+    market: str
+    timeframe_s: int
+    open_us: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
 class CandleBuilder:
     """Builds the candles of one market and one timeframe from its ticks, in RAM.
 

@@ -31,14 +31,19 @@ INSERT_EVENTS = {
     Dialect.MYSQL: "INSERT INTO actor_event (id, ts_us, actor, event, detail) "
     "VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE id = id",
 }
-# The latest word on a gap holds: it was open, it is closed, it is longer, it was filled.
+# The latest word on a gap holds: it was open, it is closed, it is longer. What was filled stays,
+# unless the row has become longer. MySQL assigns from left to right: `to_us`, which decides, is last.
 PUT_GAPS = {
     Dialect.SQLITE: "INSERT INTO gap (market_id, from_us, to_us, cause, fill, fill_note) "
     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (market_id, from_us, cause) DO UPDATE SET "
-    "to_us = excluded.to_us, fill = excluded.fill, fill_note = excluded.fill_note",
+    "fill = CASE WHEN excluded.to_us <= gap.to_us THEN gap.fill ELSE excluded.fill END, "
+    "fill_note = CASE WHEN excluded.to_us <= gap.to_us THEN gap.fill_note ELSE excluded.fill_note END, "
+    "to_us = excluded.to_us",
     Dialect.MYSQL: "INSERT INTO gap (market_id, from_us, to_us, cause, fill, fill_note) "
     "VALUES (?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE "
-    "to_us = VALUES(to_us), fill = VALUES(fill), fill_note = VALUES(fill_note)",
+    "fill = IF(VALUES(to_us) <= to_us, fill, VALUES(fill)), "
+    "fill_note = IF(VALUES(to_us) <= to_us, fill_note, VALUES(fill_note)), "
+    "to_us = VALUES(to_us)",
 }
 
 BRACKETS_TO_ROWS = bytes.maketrans(b"[]", b"()")
@@ -60,7 +65,7 @@ def insert_events(session: Session, *, events: Sequence[EventRow]) -> None:
 
 
 def put_gaps(session: Session, *, gaps: Sequence[Gap], ids: Mapping[str, int]) -> None:
-    """Insert gaps, or replace what was said of them before."""
+    """Insert gaps, or replace what was said of their ends before."""
     if gaps:
         session.execute_many(PUT_GAPS[session.dialect], [(ids[gap.market], *gap[1:]) for gap in gaps])
 

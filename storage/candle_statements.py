@@ -53,10 +53,11 @@ REPLACE_MYSQL = (
 )
 
 # No whole microsecond t has from_us < t < to_us and open_us <= t < the end. `row` is what is judged.
+# A gap that the venue's history has filled is none.
 # SQLite looks up each candle; which key is said, because the other one reads all of a market's gaps.
 COMPLETE_SQLITE = """(
     NOT EXISTS (SELECT 1 FROM gap INDEXED BY gap_ended
-        WHERE gap.market_id = {row}.market_id AND to_us > {row}.open_us
+        WHERE gap.market_id = {row}.market_id AND to_us > {row}.open_us AND fill <> 'full'
         AND from_us + 1 < to_us AND from_us < {row}.open_us + {row}.timeframe_s * 1000000 - 1)
     AND NOT EXISTS (SELECT 1 FROM gap INDEXED BY gap_ended
         WHERE gap.market_id = {row}.market_id AND to_us IS NULL
@@ -65,7 +66,8 @@ COMPLETE_SQLITE = """(
 # `since_us` are found once; a UNION, because any other derived table would be merged into the rest.
 COMPLETE_MYSQL = """(
     NOT EXISTS (SELECT 1 FROM (
-            SELECT market_id, from_us, to_us FROM gap WHERE to_us > {since_us} AND from_us + 1 < to_us
+            SELECT market_id, from_us, to_us FROM gap
+            WHERE to_us > {since_us} AND from_us + 1 < to_us AND fill <> 'full'
             UNION ALL SELECT market_id, from_us, 9223372036854775807 FROM gap WHERE to_us IS NULL
         ) AS near
         WHERE near.market_id = {row}.market_id AND near.to_us > {row}.open_us

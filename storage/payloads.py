@@ -8,8 +8,8 @@ from typing import NamedTuple
 import attrs
 import msgspec
 
-from domain.gaps import Gap
-from domain.market import Tick
+from domain.gaps import Gap, GapFill
+from domain.market import HistoryCandle, Tick
 from domain.messages import ActorEvent
 
 ACTOR_LENGTH = 128  # characters, as in the schema
@@ -35,13 +35,15 @@ class EventRow(NamedTuple):
 
 
 class Money(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The rows of a batch of the money lane, by table."""
+    """The rows of a batch of the money lane, by table; `fills` belong to gaps of this or an earlier one."""
 
     gaps: list[Gap] = []
     events: list[EventRow] = []
+    fills: list[GapFill] = []
+    candles: list[HistoryCandle] = []
 
     def __len__(self) -> int:
-        return len(self.gaps) + len(self.events)
+        return len(self.gaps) + len(self.events) + len(self.fills) + len(self.candles)
 
 
 Rows = Money | Sequence[Tick]

@@ -19,6 +19,7 @@ from storage.batches import (
 )
 from storage.candles import CandleKeeper, CandleProgress, gaps_changed
 from storage.dead_letters import insert_or_set_aside
+from storage.fills import fill_gaps, put_candles
 from storage.journal_reader import Head, JournalReader
 from storage.payloads import JournalBatch, Lane, Money, Rows
 from storage.session import Dialect, Session
@@ -238,14 +239,22 @@ class Store:
 
     def _insert_money(self, session: Session, rows: Sequence[Money]) -> _Inserted:
         gaps = [gap for each in rows for gap in each.gaps]
+        fills = [fill for each in rows for fill in each.fills]
+        candles = [candle for each in rows for candle in each.candles]
         events = [event for each in rows for event in each.events]
-        ids = with_new_markets(session, ids=self._ids, markets={gap.market for gap in gaps})
+        markets = {gap.market for gap in gaps}
+        markets |= {fill.market for fill in fills} | {candle.market for candle in candles}
+        ids = with_new_markets(session, ids=self._ids, markets=markets)
         put_gaps(session, gaps=gaps, ids=ids)
+        fill_gaps(session, fills=fills, ids=ids)
+        put_candles(session, candles=candles, ids=ids)
         insert_events(session, events=events)
-        if gaps:
-            changed = [(ids[gap.market], gap.from_us, gap.to_us) for gap in gaps]
+        changed = [(ids[gap.market], gap.from_us, gap.to_us) for gap in gaps]
+        changed += [(ids[fill.market], fill.from_us, fill.to_us) for fill in fills]
+        if changed:
             gaps_changed(session, gaps=changed, timeframes_s=self._timeframes_s)
-        return _Inserted(ids=ids, rows=len(gaps) + len(events))
+        count = len(gaps) + len(fills) + len(candles) + len(events)
+        return _Inserted(ids=ids, rows=count)
 
     def _insert_ticks(self, session: Session, ticks: list[Tick], *, work: Work) -> _Inserted:
         ids = with_new_markets(session, ids=self._ids, markets={tick[0] for tick in ticks})

@@ -87,7 +87,8 @@ class Survey:
                 self.gaps[gap.market, gap.from_us, gap.cause] = gap
         else:
             for tick in batch.rows:
-                self.last_ticks[tick[0]] = tick
+                if tick.source != "backfill":  # which is older than what came before it
+                    self.last_ticks[tick[0]] = tick
 
 
 def survey(path: Path) -> Survey:
@@ -132,7 +133,8 @@ def first_ticks_after(path: Path, *, numbers: Mapping[int, int]) -> dict[str, in
         for batch in readable(connection, Lane.TICKS, Survey()):
             if batch.number > numbers.get(batch.journal_id, 0) and not isinstance(batch.rows, Money):
                 for tick in batch.rows:
-                    first[tick.market] = min(tick.ts_us, first.get(tick.market, tick.ts_us))
+                    if tick.source != "backfill":  # which may fill a gap from before them
+                        first[tick.market] = min(tick.ts_us, first.get(tick.market, tick.ts_us))
     return first
 
 

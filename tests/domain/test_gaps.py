@@ -13,6 +13,7 @@ from domain.gaps import (
     MOST_CHANGED,
     Cause,
     Gap,
+    GapFill,
     GapLedger,
     GapRanges,
     GapTracker,
@@ -412,3 +413,43 @@ def test_every_tick_given_up_lies_inside_a_row(lots: list[list[int]]) -> None:
             table[row.from_us] = row
     for ts_us in times:
         assert any(row.from_us < ts_us < (row.to_us or 0) for row in table.values())
+
+
+# --- whoever fills them -----------------------------------------------------------------------
+
+
+def test_whoever_fills_gaps_is_told_each_that_has_an_end(kept: Kept) -> None:
+    told: list[Gap] = []
+    kept.tracker.ledger.on_closed = told.append
+    run_ticks(kept, 10)
+    kept.tracker.trouble(Cause.DISCONNECT)
+    assert told == []
+    run_ticks(kept, 20)
+    assert told == [gap(10, 20, "disconnect")]
+
+
+def test_a_shorter_end_is_told_too(kept: Kept) -> None:
+    told: list[Gap] = []
+    kept.tracker.ledger.on_closed = told.append
+    run_ticks(kept, 10)
+    kept.tracker.trouble(Cause.DISCONNECT)
+    kept.tracker.rest(Cause.STOPPED, at_us=90)
+    run_ticks(kept, 50)
+    assert [each for each in told if each.cause == "disconnect"] == [
+        gap(10, 90, "disconnect"),
+        gap(10, 50, "disconnect"),
+    ]
+
+
+def test_what_was_filled_waits_beside_what_the_tracker_says() -> None:
+    ledger = GapLedger()
+    filled = GapFill(MARKET, 10, 20, "stale", "full", "3 ticks")
+    ledger.put(gap(10, 20, "stale"))
+    ledger.put_fill(filled)
+    assert (ledger.take(), ledger.take_fills()) == ([gap(10, 20, "stale")], [filled])
+    later = filled._replace(fill="partly")
+    ledger.put_fill(later)
+    ledger.put_back_fill(filled)  # it could not be accepted, and there is a later word
+    assert ledger.take_fills() == [later]
+    ledger.put_back_fill(filled)
+    assert (ledger.take_fills(), ledger.take_fills()) == ([filled], [])

@@ -73,9 +73,9 @@ class Keeping:
             self.put(until_us=until_us)
         raise AssertionError
 
-    def set_gaps(self, *gaps: tuple[str, int, int | None]) -> None:
+    def set_gaps(self, *gaps: tuple[str, int, int | None], fill: str = "none") -> None:
         """Insert or change rows of `gap`: market, from_us, to_us."""
-        self.store.pool.run(functools.partial(self._set_gaps, gaps=gaps))
+        self.store.pool.run(functools.partial(self._set_gaps, gaps=gaps, fill=fill))
 
     def stored(self) -> Candles:
         rows = self.store.pool.run(lambda session: in_a_transaction(session, SELECT_CANDLES))
@@ -96,7 +96,7 @@ class Keeping:
             self.keeper.keep(progress)
             self.through_us = progress.through_us
 
-    def _set_gaps(self, session: Session, *, gaps: Sequence[tuple[str, int, int | None]]) -> None:
+    def _set_gaps(self, session: Session, *, gaps: Sequence[tuple[str, int, int | None]], fill: str) -> None:
         session.begin()
         ids = with_new_markets(session, ids=NO_IDS, markets={market for market, _, _ in gaps})
         changed: list[GapTimes] = []
@@ -105,8 +105,8 @@ class Keeping:
             session.execute("DELETE FROM gap WHERE market_id = ? AND from_us = ?", key)
             session.execute(
                 "INSERT INTO gap (market_id, from_us, to_us, cause, fill, fill_note) "
-                "VALUES (?, ?, ?, 'stale', 'none', '')",
-                (*key, to_us),
+                "VALUES (?, ?, ?, 'stale', ?, '')",
+                (*key, to_us, fill),
             )
             changed.append((*key, to_us))
         before = self.store.driver.counts.statements
@@ -573,6 +573,7 @@ steps = st.one_of(
     st.tuples(st.just("store in order"), st.integers(1, 40), st.integers(0, 400)),
     st.tuples(st.just("roll back"), some_ticks, some_times),
     st.tuples(st.just("gap"), st.integers(0, 2), st.integers(0, 600), st.none() | st.integers(1, 300)),
+    st.tuples(st.just("fill"), st.integers(0, 9), st.sampled_from(["full", "partly", "candles", "none"])),
     st.tuples(st.just("forget")),
 )
 
@@ -584,6 +585,7 @@ class Story:
         self.kept = kept
         self.ticks: list[Tick] = []
         self.gaps: dict[tuple[str, int], int | None] = {}
+        self.filled: set[tuple[str, int]] = set()
         self.until_us = BASE_US  # of the ticks in order
 
     def take(self, step: tuple[Any, ...]) -> None:
@@ -601,7 +603,12 @@ class Story:
             case "gap", market, from_s, length_s:
                 key = (f"M{market}@sim", BASE_US + from_s * SECOND_US)
                 self.gaps[key] = None if length_s is None else key[1] + length_s * SECOND_US
+                self.filled.discard(key)
                 self.kept.set_gaps((*key, self.gaps[key]))
+            case "fill", number, fill:
+                closed = [key for key, to_us in self.gaps.items() if to_us is not None]
+                if closed:
+                    self._fill(closed[number % len(closed)], fill)
             case ("forget",):
                 self.kept.keeper.forget()
 
@@ -618,13 +625,18 @@ class Story:
         self.kept.put(ticks, until_us=until_us)
         self.ticks += ticks
 
+    def _fill(self, key: tuple[str, int], fill: str) -> None:
+        self.kept.set_gaps((*key, self.gaps[key]), fill=fill)
+        (self.filled.add if fill == "full" else self.filled.discard)(key)
+
     def _compare(self, through_us: Mapping[int, int]) -> None:
         def ended(rows: Candles) -> Candles:
             return {
                 key: row for key, row in rows.items() if key[2] + key[1] * SECOND_US <= through_us[key[1]]
             }
 
-        expected = candles_of(self.ticks, timeframes_s=TIMEFRAMES_S, gaps=self.gaps)
+        missing = {key: to_us for key, to_us in self.gaps.items() if key not in self.filled}
+        expected = candles_of(self.ticks, timeframes_s=TIMEFRAMES_S, gaps=missing)
         assert ended(self.kept.stored()) == ended(expected)
 
 

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journals import money, ticks
 
-from domain.gaps import Gap
-from domain.market import MAX_INTEGER, Tick
+from domain.gaps import Gap, GapFill
+from domain.market import MAX_INTEGER, HistoryCandle, Tick
 from domain.messages import ActorEvent
 from storage.payloads import (
     ACTOR_LENGTH,
@@ -87,3 +87,18 @@ def test_an_event_is_cut_to_what_its_table_takes() -> None:
     row = EventNumbers().row(event, at_us=1)
     assert (len(row.actor), len(row.event), len(row.detail)) == (ACTOR_LENGTH, EVENT_LENGTH, DETAIL_LENGTH)
     assert set(row.detail) == {"ü", "?"}
+
+
+def test_a_journal_from_before_gaps_were_filled_is_read() -> None:
+    gap = Gap("M1@sim", 1, None, "stale")
+    before = encode({"gaps": [gap], "events": []})
+    assert decode(Lane.MONEY, before) == Money(gaps=[gap])
+
+
+def test_what_fills_a_gap_comes_back_as_it_was() -> None:
+    rows = Money(
+        fills=[GapFill("M1@sim", 1, 9, "stale", "full", "ü ticks")],
+        candles=[HistoryCandle("M1@sim", 60, 120, 1.0, 3.0, 0.5, 2.0, 0.0)],
+    )
+    assert decode(Lane.MONEY, encode(rows)) == rows
+    assert len(rows) == 2
