@@ -150,7 +150,7 @@ async def _open_stream(url: str) -> tuple[UpgradeStream, str, str]:
     """Return the open stream, the Host header and the resource of a ws:// or wss:// address."""
     scheme, host, port, resource = split_url(url)
     tcp = await trio.open_tcp_stream(host, port)
-    _watch_tcp(tcp)
+    watch_tcp(tcp)
     stream: trio.abc.Stream = tcp
     if scheme == "wss":
         secure = trio.SSLStream(tcp, tls_context(), server_hostname=host, https_compatible=True)
@@ -166,7 +166,7 @@ async def _open_stream(url: str) -> tuple[UpgradeStream, str, str]:
     return UpgradeStream(stream), host_header, resource
 
 
-def _watch_tcp(stream: trio.SocketStream) -> None:
+def watch_tcp(stream: trio.SocketStream) -> None:
     """Let the kernel notice a dead peer too; an option that this system lacks is left out."""
     for level, option, value in (
         (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -231,12 +231,12 @@ def _translate(error: BaseException) -> MarketdError:
         case ssl.SSLError():
             return ConnectionLost(f"TLS: {error}")
         case OSError():
-            return ConnectionLost(_describe(error))
+            return ConnectionLost(describe(error))
         case _:
             return ConnectionLost(str(error.__cause__ or error) or type(error).__name__)
 
 
-def _describe(error: OSError) -> str:
+def describe(error: OSError) -> str:
     """Return the reason under trio's "all attempts to connect failed", if there is one."""
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
