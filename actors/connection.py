@@ -35,6 +35,8 @@ class Connection:
 
     async def run(self) -> None:
         """Take a turn at the gate, open the socket, serve it until it is lost or closed."""
+        if self._place.shared.list_markets is not None:
+            await self._place.shared.list_markets()
         await self._take_turn()
         line = self._line = Line(self._place, number=self._place.link.session + 1)
         try:

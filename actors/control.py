@@ -24,7 +24,7 @@ IDLE_S = 60.0  # a client that asks nothing for this long is shown out
 ANSWER_S = 10.0  # a client that does not take its answer within this, too
 UNCREDENTIALED = -1
 # These change nothing and come often: a page of history is a request. They are not logged.
-READING = frozenset({"status", "history", "gaps"})
+READING = frozenset({"status", "history", "gaps", "markets"})
 
 
 @attrs.frozen(kw_only=True)

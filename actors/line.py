@@ -9,15 +9,16 @@ import trio
 from actors.ports import ConnectionPlace, Pace
 from actors.session import Session
 from domain.clock import now_us
-from domain.errors import ConnectionClosed, ConnectionLost, PermanentError, UpgradeRefused
+from domain.errors import ConnectionLost, MarketdError, PermanentError, UpgradeRefused
 from domain.messages import AskHistory, Close, Request, Subscribe, Wake
 from venues.protocol import SessionContext
+from venues.verdict import verdict
 from wire.heartbeat import Heartbeat
 from wire.websocket import Socket, dial
 
+LIST_WITHIN_S = 20.0  # a venue that has not listed its markets by then will not
 LEAVE_TIMEOUT_S = 0.5  # before a close the venue has so long to confirm that it sends no more
 TAKE_OVER_TIMEOUT_S = 20.0  # a socket that is to replace another one has so long to be subscribed
-LOOK_EVERY_S = 0.05  # whether it is
 ROTATE_JITTER_S = 300.0  # so that sockets of one age are not all replaced together
 NEVER = float("inf")
 
@@ -26,10 +27,10 @@ class Line:
     """One socket and its session, for as long as it is open."""
 
     __slots__ = (
+        "_answered",
         "_heartbeat",
         "_is_closing",
         "_is_replaced",
-        "_left",
         "_pace",
         "_ping_at",
         "_place",
@@ -37,6 +38,7 @@ class Line:
         "_shared",
         "_socket",
         "_token",
+        "_unlisted_at",
         "ended",
         "failure",
         "rotate_at",
@@ -53,11 +55,11 @@ class Line:
         self.ended: trio.Event | None = None  # set where somebody waits for its end
         self.failure: Exception | None = None
         self.rotate_at = NEVER  # monotonic, as all of these
-        self._ping_at = self._refresh_at = NEVER
+        self._ping_at = self._refresh_at = self._unlisted_at = NEVER
         self._pace = Pace()
         self._heartbeat = Heartbeat(last_frame_at=0.0)  # begins to count when it is open
         self._socket: Socket | None = None
-        self._left: trio.Event | None = None
+        self._answered: trio.Event | None = None  # while somebody waits for the venue's answers
         self._is_closing = self._is_replaced = False
 
     @contextlib.asynccontextmanager
@@ -81,11 +83,16 @@ class Line:
                     self._is_closing = True  # what the reader meets from now on is not why
         except* UpgradeRefused as group:
             raise self._judge(group.exceptions[0]) from group
+        except* MarketdError:
+            if not self._is_replaced:  # else it is gone, which was wanted
+                raise
 
     def _begin_timers(self) -> None:
         now, venue = trio.current_time(), self._shared.venue
         if venue.ping_every_s is not None:
             self._ping_at = now  # the venue's clock is wanted at once
+        if venue.lists_markets:
+            self._unlisted_at = now + LIST_WITHIN_S
         if venue.refresh_every_s is not None:
             self._refresh_at = now + venue.refresh_every_s
         if venue.rotate_after_s is not None:
@@ -116,8 +123,16 @@ class Line:
                 self.rotate_at = 0.0
         if session.outgoing or session.is_released or self.rotate_at == 0.0:
             self._place.requests.put_nowait(Wake())
-        if session.has_left and self._left is not None:
-            self._left.set()
+        self._note_answers()
+
+    def _note_answers(self) -> None:
+        """Wake whoever waits for the last word on what was asked."""
+        if self._answered is not None and self._is_answered():
+            self._answered.set()
+
+    def _is_answered(self) -> bool:
+        """Whether the venue confirmed our goodbye, or before that, everything we asked to take over."""
+        return self.session.has_left if self._is_closing else self.session.subscriptions.has_all
 
     # --- what goes out ------------------------------------------------------------------------
 
@@ -143,7 +158,9 @@ class Line:
                 await self._keep_up(rotate)
 
     def _due_at(self) -> float:
-        return min(self._heartbeat.due_at(), self._ping_at, self._refresh_at, self.rotate_at)
+        return min(
+            self._heartbeat.due_at(), self._ping_at, self._refresh_at, self._unlisted_at, self.rotate_at
+        )
 
     async def _keep_up(self, rotate: Callable[[], None]) -> None:
         """Do what is due by the clock."""
@@ -153,9 +170,14 @@ class Line:
             rotate()
         if now >= self._ping_at:
             self._ping_at = now + (venue.ping_every_s or NEVER)
-            self.session.pinged_us = now_us()
-            for frame in self.session.adapter.ping():
+            for number, frame in enumerate(self.session.adapter.ping()):
                 await self._send(frame)
+                if number == 0:
+                    self.session.pinged_us = now_us()  # after the wait for its turn
+        if now >= self._unlisted_at:
+            self._unlisted_at = NEVER
+            self.session.go_on_unlisted()
+            self._place.requests.put_nowait(Wake())
         if now >= self._refresh_at:
             self._refresh_at = now + (venue.refresh_every_s or NEVER)
             if any(port.hours.is_closed for port in self._place.ports.values()):
@@ -195,11 +217,12 @@ class Line:
 
         Raises `ConnectionLost` where that takes too long.
         """
+        self._answered = trio.Event()
         for frame in self.session.take_over(other.session):
             await self._send(frame)
+        self._note_answers()
         with trio.move_on_after(TAKE_OVER_TIMEOUT_S):
-            while not self.session.subscriptions.has_all:  # noqa: ASYNC110 - once a day
-                await trio.sleep(LOOK_EVERY_S)
+            await self._answered.wait()
             return
         raise ConnectionLost(f"{self._place.row.venue} did not confirm within {TAKE_OVER_TIMEOUT_S:.0f} s")
 
@@ -227,29 +250,23 @@ class Line:
         assert self._socket is not None
         try:
             frames = self.session.subscriptions.leave_all()
-            self._left = trio.Event()
+            self._answered = trio.Event()
             self.session.has_left = False
             for frame in frames:
                 await self._send(frame)
             if frames:
                 with trio.move_on_after(LEAVE_TIMEOUT_S):
-                    await self._left.wait()
+                    await self._answered.wait()
             await self._socket.close()
         except ConnectionLost:
             pass  # it is closed: what was wanted
 
     def _judge(self, error: Exception) -> Exception:
         """Return the error, or what it means at this venue: trying again may be no use."""
-        venue, name = self._shared.venue, self._place.row.venue
-        advice = None
-        if isinstance(error, ConnectionClosed):
-            advice = venue.permanent_closes.get(error.code)
-        elif isinstance(error, UpgradeRefused):
-            advice = venue.permanent_statuses.get(error.status)
-        if advice is None:
-            return error
-        self._shared.token_refused(str(error))
-        return PermanentError(f"{error}; {advice.format(venue=name)}")
+        judged = verdict(error, venue=self._shared.venue, name=self._place.row.venue)
+        if isinstance(judged, PermanentError):
+            self._shared.token_refused(str(error))
+        return judged
 
 
 def refuse(request: Request) -> None:

@@ -53,7 +53,8 @@ class VenuePlace:
     """What all connections of one venue share.
 
     `read_token` raises `PermanentError` with what to do; `token_refused` is told why the venue did
-    not take it; `listed` is called after each listing. `pace` is that of all sockets together, where the
+    not take it; `list_markets` is awaited before each connect, and raises nothing; `listed` is called
+    after each listing. `pace` is that of all sockets together, where the
     venue counts so.
     """
 
@@ -67,6 +68,7 @@ class VenuePlace:
     listed: Callable[[], None]
     wait_turn: Callable[[], Awaitable[None]]
     recorder: Recorder | None
+    list_markets: Callable[[], Awaitable[None]] | None = None
     balances: dict[str, Balance] = attrs.field(factory=dict)  # by account
     told: set[str] = attrs.field(factory=set)  # kinds of unknown messages that were said
     pace: Pace = attrs.field(factory=Pace)

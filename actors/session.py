@@ -241,7 +241,7 @@ class Session:
         wanted: list[Subscribe | Unsubscribe] = []
         for request in (*self._release(), *requests):
             if isinstance(request, Subscribe | AskHistory) and not self._is_listed:
-                self._held.append(request)
+                self._hold(request)
             elif isinstance(request, AskHistory):
                 frames += self._plan_history(request)
             elif isinstance(request, Subscribe | Unsubscribe):
@@ -265,6 +265,25 @@ class Session:
         for answer in self._asked_history.values():
             answer.fail(error)
         self._asked_history.clear()
+
+    def go_on_unlisted(self) -> None:
+        """The venue sends no list of its markets: ask for them unchecked, as the settings name them."""
+        if not self._is_listed:
+            self._is_listed = True
+            self._say(
+                Event.HOURS,
+                f"{self._row.name}: no list of markets came; going on as the settings name them, unchecked",
+            )
+
+    def _hold(self, request: Subscribe | AskHistory) -> None:
+        """Keep a request until the list has come; of one market only the latest, the others gave up."""
+        if isinstance(request, Subscribe):
+            self._held = [
+                each
+                for each in self._held
+                if not isinstance(each, Subscribe) or each.symbol != request.symbol
+            ]
+        self._held.append(request)
 
     def _release(self) -> list[Subscribe | AskHistory]:
         if not self._is_listed or not self._held:
@@ -308,8 +327,7 @@ class Session:
         """Return the venue's symbol, whose prices belong to this port from now on."""
         if port is None:
             raise ConnectionLost(f"{symbol} was removed before the venue was asked")
-        catalog = self._shared.catalog
-        name = symbol if catalog.listed_us is None else catalog.find(symbol).symbol
+        name = self._name_of(symbol)
         other = self._place.wired.get(name)
         if other is not None and other is not port and self._names.get(other.row.symbol) == name:
             raise PermanentError(
@@ -320,3 +338,13 @@ class Session:
         self._names[symbol] = name
         self._place.wired[name] = port
         return name
+
+    def _name_of(self, symbol: str) -> str:
+        """Return the venue's name of a market; raise `UnknownSymbol` where it has listed none such."""
+        catalog = self._shared.catalog
+        try:
+            return catalog.find(symbol).symbol
+        except UnknownSymbol:
+            if catalog.listed_us is None:
+                return symbol  # what is remembered of an earlier run proves nothing
+            raise

@@ -59,18 +59,24 @@ class Catalog:
     payouts: dict[str, float] = attrs.field(factory=dict)
     stake_limits: dict[str, StakeLimit] = attrs.field(factory=dict)
     listed_us: int | None = None
+    _meant: dict[str, str] = attrs.field(factory=dict)  # the symbols that names meant, while that holds
 
     def take(self, listing: Listing, *, at_us: int) -> None:
         """Take note of a listing; an empty one tells nothing."""
         if not listing.instruments:
             return
         told = {instrument.symbol: instrument for instrument in listing.instruments}
+        before = self.instruments.keys()
         self.instruments = told if listing.is_whole else self.instruments | told
+        if self.instruments.keys() != before:
+            self._meant.clear()
         self.listed_us = at_us
 
     def find(self, name: str) -> Instrument:
         """Return what a name in the settings means; raise `UnknownSymbol` with the nearest names."""
-        return find_instrument(name, self.instruments, venue=self.venue)
+        if name not in self._meant:
+            self._meant[name] = find_instrument(name, self.instruments, venue=self.venue).symbol
+        return self.instruments[self._meant[name]]
 
 
 def find_instrument(name: str, instruments: Mapping[str, Instrument], *, venue: str) -> Instrument:

@@ -14,6 +14,7 @@ COMMANDS = {
     "check": ("supervisor.commands.check", "check settings, database, clock and disk"),
     "status": ("supervisor.commands.status", "show what the running daemon does"),
     "market": ("supervisor.commands.market", "start, stop or restart markets"),
+    "markets": ("supervisor.commands.markets", "list what can be watched and traded at a venue"),
     "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
     "history": ("supervisor.commands.history", "print a market's candles or ticks"),

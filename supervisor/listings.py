@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from domain.clock import now_us
 from domain.errors import UnknownSymbol
 from domain.events import Event, emit
 from domain.hours import MarketHours
@@ -26,7 +25,7 @@ MOST_NAMED = 8  # open markets in one line of the log
 
 
 class CatalogFile(msgspec.Struct):
-    """The file's content."""
+    """The file's content, and the answer to a client that asks for the list."""
 
     venue: str
     listed_us: int | None
@@ -132,25 +131,34 @@ def read_catalog(state_dir: Path, venue: str) -> Catalog:
         content = msgspec.json.decode(path_of(state_dir, venue).read_bytes(), type=CatalogFile)
     except (OSError, ValueError, RecursionError):
         return Catalog(venue=venue)
+    return catalog_in(content)
+
+
+def write_catalog(state_dir: Path, catalog: Catalog) -> None:
+    """Write it to a new file and rename it; not synced: the venue tells it again."""
+    path = path_of(state_dir, catalog.venue)
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(content_of(catalog)))
+    fresh.rename(path)
+
+
+def content_of(catalog: Catalog) -> CatalogFile:
+    """Return what is to be kept, or told, of a venue's list."""
+    return CatalogFile(
+        venue=catalog.venue,
+        listed_us=catalog.listed_us,
+        instruments=list(catalog.instruments.values()),
+        payouts=catalog.payouts,
+        stake_limits=catalog.stake_limits,
+    )
+
+
+def catalog_in(content: CatalogFile) -> Catalog:
+    """Return the list that was kept, or told."""
     return Catalog(
-        venue=venue,
+        venue=content.venue,
         instruments={each.symbol: each for each in content.instruments},
         payouts=content.payouts,
         stake_limits=content.stake_limits,
         listed_us=content.listed_us,
     )
-
-
-def write_catalog(state_dir: Path, catalog: Catalog) -> None:
-    """Write it to a new file and rename it; not synced: the venue tells it again."""
-    content = CatalogFile(
-        venue=catalog.venue,
-        listed_us=catalog.listed_us or now_us(),
-        instruments=list(catalog.instruments.values()),
-        payouts=catalog.payouts,
-        stake_limits=catalog.stake_limits,
-    )
-    path = path_of(state_dir, catalog.venue)
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(content))
-    fresh.rename(path)

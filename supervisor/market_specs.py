@@ -52,6 +52,8 @@ def check_across(settings: Settings) -> None:
     seen: dict[tuple[str, str], str] = {}
     for number, section in enumerate(settings.markets, start=1):
         _check_markets(section, settings, where=f"[[markets]] #{number}", seen=seen)
+    for name, venue in settings.venues.items():
+        _check_sockets(name, venue, settings)
     supervision = settings.supervision
     if supervision.backoff_min_s > supervision.backoff_max_s:
         raise ConfigError(
@@ -75,17 +77,41 @@ def _check_venue(name: str, venue: VenueSettings) -> None:
         known = " or ".join(protocol.sources)
         raise ConfigError(f"{where} source = {shown(venue.source)}: {venue.protocol} has {known}")
     if venue.url is not None:
-        _check_url(venue.url, where=f"{where} url")
+        _check_url(venue.url, where=f"{where} url", schemes=("ws", "wss"))
+    if venue.rest_url is not None:
+        _check_url(venue.rest_url, where=f"{where} rest_url", schemes=("http", "https"))
+    try:
+        protocol.check(venue)
+    except ConfigError as exc:
+        raise ConfigError(f"{where} {exc}") from exc
 
 
-def _check_url(url: str, *, where: str) -> None:
+def _check_sockets(name: str, venue: VenueSettings, settings: Settings) -> None:
+    """Refuse more markets than the venue's sockets hold, and more on one than it allows."""
+    protocol = find_venue(venue.protocol)
+    most, each = protocol.most_connections, protocol.markets_per_connection
+    if venue.markets_per_connection is not None and venue.markets_per_connection > each:
+        raise ConfigError(
+            f"[venues.{name}] markets_per_connection = {venue.markets_per_connection}: "
+            f"{venue.protocol} allows {each}"
+        )
+    count = sum(len(section.symbols) for section in settings.markets if section.venue == name)
+    bound = venue.markets_per_connection or each
+    if most is not None and count > most * bound:
+        raise ConfigError(
+            f"[[markets]] of {name}: {count} symbols need {-(-count // bound)} sockets of {bound} markets, "
+            f"and {venue.protocol} allows {most}"
+        )
+
+
+def _check_url(url: str, *, where: str, schemes: tuple[str, str]) -> None:
     try:
         parts = urlsplit(url)
-        is_good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and _has_good_port(parts)
+        is_good = parts.scheme in schemes and bool(parts.hostname) and _has_good_port(parts)
     except ValueError:
         is_good = False
     if not is_good:
-        raise ConfigError(f"{where} = {shown(url)}: expected wss://HOST[:PORT]/PATH")
+        raise ConfigError(f"{where} = {shown(url)}: expected {schemes[1]}://HOST[:PORT]/PATH")
     if parts.username is not None:
         raise ConfigError(f"{where} = {shown(url)}: no user or password here; tokens come from token_file")
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import msgspec
 import trio
 
 from actors.control import Peer
@@ -16,6 +17,7 @@ from domain.gaps import Cause
 from domain.messages import Unsubscribe
 from domain.states import Desired
 from supervisor import desired, reading
+from supervisor.listings import content_of
 from supervisor.tree import Tree
 
 READ_S = 25.0  # less than the client's patience, so that it hears why
@@ -40,6 +42,8 @@ class Operator:
                 return self._shutdown(str(peer))
             case "drain":
                 return await self._drain(arguments)
+            case "markets":
+                return self._markets(arguments)
             case "history" | "gaps":
                 return await self._read(command, arguments)
             case _:
@@ -106,6 +110,17 @@ class Operator:
         branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
         self._start(market)
         branch.child.restart()
+
+    # --- what the venues list -----------------------------------------------------------------
+
+    def _markets(self, arguments: Mapping[str, Any]) -> Any:
+        """Return a venue's list of markets, as it stands."""
+        name = arguments.get("venue")
+        venue = self._tree.venues.get(name) if isinstance(name, str) else None
+        if venue is None:
+            known = ", ".join(self._tree.venues)
+            raise RejectedError(f"markets: venue {name!r} is not in the settings; there are: {known}")
+        return msgspec.to_builtins(content_of(venue.place.catalog))
 
     # --- what is stored -----------------------------------------------------------------------
 

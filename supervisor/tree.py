@@ -37,6 +37,7 @@ from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
 from supervisor.policy import RestartPolicy
 from supervisor.recall import Recall
+from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from venues import find_venue
@@ -201,6 +202,8 @@ class Tree:
             wait_turn=gate.pass_connect,
             recorder=self._recorder,
         )
+        if venue.rest_listing is not None:
+            place.list_markets = RestLister(place, venue.rest_listing).ask_if_due
         self.venues[name] = VenueBranch(place=place, gate=gate)
 
     def add_market(self, spec: MarketSpec) -> None:

@@ -7,7 +7,7 @@ its trading socket, which is another one. The legacy one (v3) takes no new appli
 from collections.abc import Callable, Sequence
 
 from domain.errors import RemoteProtocolError
-from venues.deriv_address import LEGACY, NEW_URL, make_upgrade
+from venues.deriv_address import LEGACY, NEW_URL, check_settings, make_upgrade
 from venues.deriv_errors import Failure, failure_of, reason_of
 from venues.deriv_frames import (
     KNOWN_FIELDS,
@@ -308,6 +308,7 @@ VENUE = Venue(
     is_spacing_shared=True,
     make_adapter=DerivAdapter,
     make_upgrade=make_upgrade,
+    check_settings=check_settings,
     token=TokenUse.OPTIONAL,
     permanent_statuses={401: "Deriv does not know the app_id: correct it in the settings"},
     ping_every_s=30.0,  # it closes after 2 min without a request; its own client pings every 30 s

@@ -313,6 +313,7 @@ class Venue:
     is_spacing_shared: bool = False  # or on all sockets together
     make_adapter: Callable[[SessionContext], Adapter]
     make_upgrade: Callable[["VenueSettings", str | None], Upgrade] | None = None
+    check_settings: Callable[["VenueSettings"], None] | None = None
     token: TokenUse = TokenUse.NONE
     # Of the upgrade, and of close frames: trying again is no use. What to do about it.
     permanent_statuses: Mapping[int, str] = attrs.field(factory=dict)
@@ -323,6 +324,11 @@ class Venue:
     rest_listing: RestListing | None = None
     history: History | None = None
     rotate_after_s: float | None = None  # a socket is replaced before the venue ends it
+
+    def check(self, settings: "VenueSettings") -> None:
+        """Raise `ConfigError` that names a key of the section which this venue cannot do with."""
+        if self.check_settings is not None:
+            self.check_settings(settings)
 
     def upgrade(self, settings: "VenueSettings", token: str | None) -> Upgrade:
         """Return where and how to connect."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from supervisor.client import NoAnswer, NotRunning, ask
+from supervisor.commands.tables import as_table
 from supervisor.commands.where import state_dir_of
 
 AS_DESIRED, SOME_NOT, NOT_RUNNING, NO_ANSWER = 0, 1, 3, 4
@@ -67,7 +68,7 @@ def as_text(status: dict[str, Any]) -> str:
         f"{process['rss_bytes'] / 2**20:.1f} MiB, {process['threads']} threads, {process['fds']} files, "
         f"loop lag {process['loop_lag_ms']} ms",
         "",
-        *_table(
+        *as_table(
             ("CONNECTION", "STATE", "MARKETS", "FRAMES", "UNKNOWN", "RESTARTS", "RTT ms", "REASON"),
             [
                 (
@@ -84,7 +85,7 @@ def as_text(status: dict[str, Any]) -> str:
             ],
         ),
         "",
-        *_table(
+        *as_table(
             ("MARKET", "STATE", "PRICE", "AGE s", "TICKS", "RESTARTS", "GAPS", "REASON"),
             [
                 (
@@ -112,15 +113,3 @@ def _journal_line(writer: dict[str, Any]) -> str:
     if writer["days_until_full"] is not None:
         line += f"; the database's disk is full in {writer['days_until_full']:.1f} days"
     return line
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
-    """Return the rows in columns; what is not known is a dash, an empty last column is left out."""
-    cells = [head, *(tuple("-" if value is None else str(value) for value in row) for row in rows)]
-    if all(row[-1] == "-" for row in cells[1:]):
-        cells = [row[:-1] for row in cells]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]

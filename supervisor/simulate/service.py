@@ -14,16 +14,22 @@ from supervisor.simulate.options import SimulateOptions
 from supervisor.simulate.replay import Replay, play_nothing
 from supervisor.simulate.server import Address, Server
 from supervisor.simulate.socket import ServedSocket
+from venues import find_venue
 from venues.simulated.binance import SimulatedBinance
 from venues.simulated.deriv import SimulatedDeriv
 from venues.simulated.faults import Schedule
+from venues.simulated.olymptrade import SimulatedOlympTrade
 from venues.simulated.prices import PriceLoop, PricePath, PriceSource, Quote, parse_prices
 from venues.simulated.protocol import SimulatedVenue
 from wire.recording import read
 
 # Each takes: the prices of each market, the wall clock, the hours, and which markets beside its own
 # may be subscribed (nothing comes of them).
-MAKERS: Mapping[str, Callable[..., SimulatedVenue]] = {"binance": SimulatedBinance, "deriv": SimulatedDeriv}
+MAKERS: Mapping[str, Callable[..., SimulatedVenue]] = {
+    "olymptrade": SimulatedOlympTrade,
+    "deriv": SimulatedDeriv,
+    "binance": SimulatedBinance,
+}
 
 
 async def serve(options: SimulateOptions, *, task_status: trio.TaskStatus[int]) -> None:
@@ -122,5 +128,6 @@ async def _serve_until_signal(options: SimulateOptions) -> None:
 async def _announce(options: SimulateOptions, nursery: trio.Nursery) -> None:
     port = await nursery.start(serve, options)
     host = f"[{options.host}]" if ":" in options.host else options.host
-    sys.stdout.write(f"listening on ws://{host}:{port}/stream\n")
+    url = find_venue(options.protocol).address(f"ws://{host}:{port}")
+    sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()

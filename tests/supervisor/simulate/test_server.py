@@ -457,7 +457,7 @@ async def test_a_replay_begins_after_the_latest_subscribe(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda _: {"protocol": "nasdaq"}, "'nasdaq' is not served; served: binance"),
+        (lambda _: {"protocol": "nasdaq"}, "'nasdaq' is not served; served: olymptrade"),
         (lambda _: {"faults": fault("silent@1:NOSUCH")}, "no market 'NOSUCH'"),
         (lambda path: {"prices": path / "none.csv"}, "none.csv: cannot be read"),
         (lambda path: {"replay": path / "none.jsonl"}, "none.jsonl: cannot be read"),
