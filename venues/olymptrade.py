@@ -13,7 +13,7 @@ import msgspec
 from domain.errors import InvariantError, RemoteProtocolError
 from domain.market import PriceUpdate
 from venues import olymptrade_frames as frames
-from venues.olymptrade_fields import FieldWatch, new_fields
+from venues.olymptrade_fields import KINDS, make_watch, new_fields
 from venues.olymptrade_frames import OlympError, OlympMessage, request
 from venues.olymptrade_history import Histories
 from venues.olymptrade_instruments import InstrumentList
@@ -69,8 +69,8 @@ class OlympTradeAdapter:
         self._line = Line(self._make_uuid)
         self._histories = Histories(self._make_uuid)
         self._instruments = InstrumentList()
-        self._fields = FieldWatch()
-        self._ping = ""
+        self._fields = make_watch()
+        self._ping = self._goodbye = ""
         self._has_asked_payouts = False
 
     def opening(self) -> list[str]:
@@ -92,9 +92,13 @@ class OlympTradeAdapter:
         return self._line.next()
 
     def leave(self, symbols: Sequence[str]) -> list[str]:
-        """Nothing to say: one goodbye after the other would outlast a stop, and the close ends all."""
+        """Return one frame for all: one goodbye after the other would outlast a stop.
+
+        That it may name several markets is a guess; any answer to it will do, and so will none.
+        """
         self._line.clear()
-        return []
+        self._goodbye = self._make_uuid()
+        return [request(frames.UNSUBSCRIBE, [{"pair": symbol} for symbol in symbols], uuid=self._goodbye)]
 
     def ping(self) -> list[str]:
         """Return the application's ping, and what stands in line where an answer seems lost."""
@@ -115,17 +119,18 @@ class OlympTradeAdapter:
     def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
         """Return what the messages of a frame say, in their order."""
         events: list[VenueEvent] = []
-        due: set[int] = set()
+        due: set[str] = set()
         try:
             for message in frames.decode_frame(frame):
-                if self._fields.is_due(message.e):
-                    due.add(message.e)
+                kind = KINDS.get(message.e)
+                if kind is not None and self._fields.is_due(kind):
+                    due.add(kind)
                 if message.e == frames.TICK:
                     self._read_ticks(message.d, events)
                 else:
                     events += self._read(message)
             if due:
-                events += new_fields(frame, due)
+                events += new_fields(frame, due, self._fields)
         except RemoteProtocolError as exc:
             exc.frame = _sample(frame)
             raise
@@ -153,7 +158,11 @@ class OlympTradeAdapter:
 
     def read_answer(self, message: OlympMessage) -> list[VenueEvent]:
         """`[{"e":12,"t":3,"uuid":"WKAJ-is"}]` (recorded 2025-07-04); so also while the market is locked."""
-        wish = None if message.uuid is None else self._line.take_answer(message.uuid)
+        if message.uuid is None:
+            return [LATE]
+        if message.uuid == self._goodbye:
+            return [Subscribed(())]
+        wish = self._line.take_answer(message.uuid)
         if wish is None:
             return [LATE]
         if frames.is_rejection(message):
@@ -298,7 +307,7 @@ def _make_upgrade(settings: VenueSettings, token: str | None) -> Upgrade:
     return Upgrade(url if urlsplit(url).query else f"{url}?{CLIENT}", headers)
 
 
-NEW_TOKEN = "set a new one: marketd token set"  # noqa: S105 - says what to do
+NEW_TOKEN = "set a new one: marketd token set {venue}"  # noqa: S105 - says what to do
 
 VENUE = Venue(
     protocol="olymptrade",
@@ -315,10 +324,10 @@ VENUE = Venue(
     make_upgrade=_make_upgrade,
     token=TokenUse.REQUIRED,
     permanent_statuses={
-        401: f"the token is not taken; {NEW_TOKEN}",
-        403: f"refused at the door: the token or the origin is not taken; {NEW_TOKEN}",
+        401: "the token is not taken; " + NEW_TOKEN,
+        403: "the token, or where we say that we come from, is not taken; " + NEW_TOKEN,
     },
-    permanent_closes={1008: f"the token is invalid, expired or revoked; {NEW_TOKEN}"},
+    permanent_closes={1008: "the token is invalid, expired or revoked; " + NEW_TOKEN},
     ping_every_s=25.0,  # one client's; the limit of silence is not known
     lists_markets=True,
     history=History(kind=HistoryKind.CANDLES, spacing_s=1.0),

@@ -20,7 +20,7 @@ COMPANY = 40  # one tick in so many comes with another message in its frame
 # Which codes are pushed at once to whoever subscribes them, in the recorded order.
 AT_ONCE = (codes.BALANCES,)
 AT_START = (110, 2223, 2301, codes.STAKE_LIMITS, 1055, codes.INSTRUMENTS, 602, 1301, 1097)
-ONE_AT_A_TIME = frozenset(codes.LINE_CODES)
+SUBSCRIBES = (codes.SUBSCRIBE, codes.SUBSCRIBE_COMPANION)
 
 
 class OlympRequest(msgspec.Struct, gc=False):
@@ -75,7 +75,7 @@ class OlympSession:
         self._venue = venue
         self._host = host
         self._symbols: dict[str, None] = {}  # an ordered set
-        self._pending = 0  # requests that must go one at a time, unanswered
+        self._pending = 0  # subscribes, unanswered: there must not be two
         self._random = Random(seed)  # noqa: S311 - no secret, repeatable
         self._frames = 0
 
@@ -157,7 +157,7 @@ class OlympSession:
     def _take(self, request: OlympRequest) -> None:
         if request.e == codes.EVENTS:
             self._subscribe_codes(request)
-        elif request.e in ONE_AT_A_TIME:
+        elif request.e in codes.LINE_CODES:
             self._take_in_line(request)
         elif request.e == codes.PING:
             self._answer(request, lambda: {"ts": self._venue.now_s()})
@@ -187,35 +187,36 @@ class OlympSession:
         self._send([_push(code, self._venue.content(code), at_s=at_s) for code in start])
 
     def _take_in_line(self, request: OlympRequest) -> None:
-        """Confirm a subscribe or unsubscribe, unless another one is still unanswered."""
-        symbol = _pair(request.d)
-        if self._pending:
+        """Confirm a subscribe or unsubscribe; no subscribe while another one is unanswered."""
+        symbols = _pairs(request.d)
+        is_subscribe = request.e in SUBSCRIBES
+        if is_subscribe and self._pending:
             self._venue.bans += 1
             self._answer(request, lambda: _rejection("invalid_request", "Invalid request"))
             return
-        if symbol is None or not self._venue.has_market(symbol):
+        if not symbols or not all(map(self._venue.has_market, symbols)):
             self._answer(request, lambda: _rejection("pair_unavailable", "Pair is unavailable"))
             return
-        if request.e == codes.SUBSCRIBE:
-            self.subscribes += 1
-        self._pending += 1
-        self._answer(request, lambda: self._confirm(request.e, symbol))
+        self._pending += is_subscribe
+        self.subscribes += request.e == codes.SUBSCRIBE
+        self._answer(request, lambda: self._confirm(request.e, symbols))
 
-    def _confirm(self, code: int, symbol: str) -> Mapping[str, Any]:
-        self._pending -= 1
-        if code == codes.SUBSCRIBE:
-            self._symbols[symbol] = None
-            self._venue.watch(self, symbol)
-        elif code == codes.UNSUBSCRIBE:
-            self._symbols.pop(symbol, None)
-            self._venue.unwatch(self, symbol)
+    def _confirm(self, code: int, symbols: Iterable[str]) -> Mapping[str, Any]:
+        self._pending -= code in SUBSCRIBES
+        for symbol in symbols:
+            if code == codes.SUBSCRIBE:
+                self._symbols[symbol] = None
+                self._venue.watch(self, symbol)
+            elif code == codes.UNSUBSCRIBE:
+                self._symbols.pop(symbol, None)
+                self._venue.unwatch(self, symbol)
         return {}
 
     def _candles(self, d: Any) -> Mapping[str, Any]:
-        symbol, wish = _pair(d), d[0] if isinstance(d, list) and d and isinstance(d[0], dict) else {}
-        size_s, to_s = wish.get("size"), wish.get("to")
-        if symbol is None or not self._venue.has_market(symbol):
+        symbols = _pairs(d)
+        if len(symbols) != 1 or len(d) != 1 or not self._venue.has_market(symbols[0]):
             return _rejection("pair_unavailable", "Pair is unavailable")
+        symbol, size_s, to_s = symbols[0], d[0].get("size"), d[0].get("to")
         if type(size_s) is not int or not 0 < size_s <= 86_400 or not isinstance(to_s, int | float):
             return _rejection("invalid_request", "Invalid request")
         candles = [
@@ -271,9 +272,8 @@ def _rejection(code: str, text: str) -> Mapping[str, Any]:
     return {"d": [], "err": [{"code": code, "mess": text}]}
 
 
-def _pair(d: Any) -> str | None:
-    """Return the market that a request is about."""
-    if isinstance(d, list) and d and isinstance(d[0], dict):
-        pair = d[0].get("pair")
-        return pair if isinstance(pair, str) else None
-    return None
+def _pairs(d: Any) -> list[str]:
+    """Return the markets that a request is about."""
+    items = d if isinstance(d, list) else []
+    pairs = [item.get("pair") for item in items if isinstance(item, dict)]
+    return [pair for pair in pairs if isinstance(pair, str)]
