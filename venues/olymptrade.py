@@ -12,6 +12,7 @@ import msgspec
 from domain.errors import InvariantError, RemoteProtocolError
 from domain.market import PriceUpdate
 from venues import olymptrade_frames as frames
+from venues.olymptrade_account import Account
 from venues.olymptrade_fields import KINDS, make_watch, new_fields
 from venues.olymptrade_frames import OlympError, OlympMessage, make_frame
 from venues.olymptrade_history import Histories
@@ -20,7 +21,6 @@ from venues.olymptrade_instruments import InstrumentList
 from venues.olymptrade_line import Line, Wish
 from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
 from venues.protocol import (
-    Balances,
     Budget,
     History,
     HistoryKind,
@@ -54,15 +54,14 @@ class OlympTradeAdapter:
     """One session: its subscriptions, what it waits for, and what its frames say."""
 
     def __init__(self, context: SessionContext) -> None:
-        self._account = context.settings.account
         self._make_id = Ids(started_us=context.started_us).make
+        self._account = Account(wanted=context.settings.account, make_id=self._make_id)
         self._symbols: set[str] = set()  # whose prices are told
         self._line = Line(self._make_id)
         self._histories = Histories(self._make_id)
         self._instruments = InstrumentList()
         self._fields = make_watch()
         self._ping = self._goodbye = ""
-        self._has_asked_payouts = False
 
     def opening(self) -> list[str]:
         """Return the frame that asks for balances, lists, limits and payouts; what has one is pushed."""
@@ -206,23 +205,8 @@ class OlympTradeAdapter:
     # --- what is pushed -----------------------------------------------------------------------
 
     def read_balances(self, message: OlympMessage) -> list[VenueEvent]:
-        """All wallets; with the first comes whose payouts to ask for."""
-        balances = frames.read_balances(message.d)
-        account = self._choose_account(balances)
-        if account is None or self._has_asked_payouts:
-            return [balances]
-        self._has_asked_payouts = True
-        # Not recorded: from three independent clients' accounts.
-        asked = make_frame(frames.PAYOUTS, [{"account_id": int(account)}], uuid=self._make_id())
-        return [balances, Send((asked,))]
-
-    def _choose_account(self, balances: Balances) -> str | None:
-        """Return the account that the settings name, by number or group, else a demo account, else any."""
-        for wanted in (self._account, "demo"):
-            for balance in balances.balances:
-                if wanted in (balance.account, balance.group):
-                    return balance.account
-        return balances.balances[0].account if balances.balances else None
+        """All wallets."""
+        return self._account.read(message)
 
     def read_stake_limits(self, message: OlympMessage) -> list[VenueEvent]:
         """The limits of fixed-time deals."""
