@@ -6,20 +6,21 @@ are in `olymptrade_frames.py`, with what was recorded and what was not.
 """
 
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
 from domain.errors import InvariantError, RemoteProtocolError
 from domain.market import PriceUpdate
 from venues import olymptrade_frames as frames
-from venues.olymptrade_fields import FieldWatch, new_fields
-from venues.olymptrade_frames import OlympError, OlympMessage, request
+from venues.olymptrade_account import Account
+from venues.olymptrade_fields import KINDS, make_watch, new_fields
+from venues.olymptrade_frames import OlympError, OlympMessage, make_frame
 from venues.olymptrade_history import Histories
+from venues.olymptrade_ids import Ids
 from venues.olymptrade_instruments import InstrumentList
 from venues.olymptrade_line import Line, Wish
+from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
 from venues.protocol import (
-    Balances,
     Budget,
     History,
     HistoryKind,
@@ -39,14 +40,6 @@ from venues.protocol import (
     VenueSettings,
 )
 
-# What the client says it is: one of the versions seen in the field; older ones went on working.
-CLIENT = (
-    "cid_ver=1&cid_app=web%40OlympTrade%402026.3.2396554%402396554"
-    "&cid_device=%40%40desktop&cid_os=linux%40none"
-)
-ORIGIN = "https://olymptrade.com"  # another, or two, are refused: `invalid_origin` (one client)
-USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
-
 EVENT_CODES = (22, 21, 26, 55, 110, 1054, 75, 183, *frames.PAYOUT_CODES)
 RETRY_AFTER_S = 60.0  # after a second `invalid_request`; nobody knows how long it takes
 
@@ -55,27 +48,24 @@ TOO_FAST = "invalid_request"
 NO_SUCH_MARKET = "pair_unavailable"
 
 LATE = Unknown("late answer")  # a second one, or to what was given up
-BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class OlympTradeAdapter:
     """One session: its subscriptions, what it waits for, and what its frames say."""
 
     def __init__(self, context: SessionContext) -> None:
-        self._account = context.settings.account
-        self._uuid_start = _base36(context.started_us // 1_000, digits=8)
-        self._uuids = 0
+        self._make_id = Ids(started_us=context.started_us).make
+        self._account = Account(wanted=context.settings.account, make_id=self._make_id)
         self._symbols: set[str] = set()  # whose prices are told
-        self._line = Line(self._make_uuid)
-        self._histories = Histories(self._make_uuid)
+        self._line = Line(self._make_id)
+        self._histories = Histories(self._make_id)
         self._instruments = InstrumentList()
-        self._fields = FieldWatch()
-        self._ping = ""
-        self._has_asked_payouts = False
+        self._fields = make_watch()
+        self._ping = self._goodbye = ""
 
     def opening(self) -> list[str]:
         """Return the frame that asks for balances, lists, limits and payouts; what has one is pushed."""
-        return [request(frames.EVENTS, EVENT_CODES, uuid=self._make_uuid())]
+        return [make_frame(frames.EVENTS, EVENT_CODES, uuid=self._make_id())]
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
         """Return the first frame of the line; the rest follows, each on the answer to the one before."""
@@ -92,15 +82,19 @@ class OlympTradeAdapter:
         return self._line.next()
 
     def leave(self, symbols: Sequence[str]) -> list[str]:
-        """Nothing to say: one goodbye after the other would outlast a stop, and the close ends all."""
+        """Return one frame for all: one goodbye after the other would outlast a stop.
+
+        That it may name several markets is a guess; any answer to it will do, and so will none.
+        """
         self._line.clear()
-        return []
+        self._goodbye = self._make_id()
+        return [make_frame(frames.UNSUBSCRIBE, [{"pair": symbol} for symbol in symbols], uuid=self._goodbye)]
 
     def ping(self) -> list[str]:
         """Return the application's ping, and what stands in line where an answer seems lost."""
         self._line.ping_passes()
-        self._ping = self._make_uuid()
-        return [request(frames.PING, {}, uuid=self._ping), *self._line.next()]
+        self._ping = self._make_id()
+        return [make_frame(frames.PING, {}, uuid=self._ping), *self._line.next()]
 
     def refresh(self) -> list[str]:
         """Nothing to say: changes are pushed, and asking again is answered with nothing."""
@@ -115,17 +109,18 @@ class OlympTradeAdapter:
     def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
         """Return what the messages of a frame say, in their order."""
         events: list[VenueEvent] = []
-        due: set[int] = set()
+        due: set[str] = set()
         try:
             for message in frames.decode_frame(frame):
-                if self._fields.is_due(message.e):
-                    due.add(message.e)
+                kind = KINDS.get(message.e)
+                if kind is not None and self._fields.is_due(kind):
+                    due.add(kind)
                 if message.e == frames.TICK:
                     self._read_ticks(message.d, events)
                 else:
                     events += self._read(message)
             if due:
-                events += new_fields(frame, due)
+                events += new_fields(frame, due, self._fields)
         except RemoteProtocolError as exc:
             exc.frame = _sample(frame)
             raise
@@ -153,7 +148,11 @@ class OlympTradeAdapter:
 
     def read_answer(self, message: OlympMessage) -> list[VenueEvent]:
         """`[{"e":12,"t":3,"uuid":"WKAJ-is"}]` (recorded 2025-07-04); so also while the market is locked."""
-        wish = None if message.uuid is None else self._line.take_answer(message.uuid)
+        if message.uuid is None:
+            return [LATE]
+        if message.uuid == self._goodbye:
+            return [Subscribed(())]
+        wish = self._line.take_answer(message.uuid)
         if wish is None:
             return [LATE]
         if frames.is_rejection(message):
@@ -206,23 +205,8 @@ class OlympTradeAdapter:
     # --- what is pushed -----------------------------------------------------------------------
 
     def read_balances(self, message: OlympMessage) -> list[VenueEvent]:
-        """All wallets; with the first comes whose payouts to ask for."""
-        balances = frames.read_balances(message.d)
-        account = self._choose_account(balances)
-        if account is None or self._has_asked_payouts:
-            return [balances]
-        self._has_asked_payouts = True
-        # Not recorded: from three independent clients' accounts.
-        asked = request(frames.PAYOUTS, [{"account_id": int(account)}], uuid=self._make_uuid())
-        return [balances, Send((asked,))]
-
-    def _choose_account(self, balances: Balances) -> str | None:
-        """Return the account that the settings name, by number or group, else a demo account, else any."""
-        for wanted in (self._account, "demo"):
-            for balance in balances.balances:
-                if wanted in (balance.account, balance.group):
-                    return balance.account
-        return balances.balances[0].account if balances.balances else None
+        """All wallets."""
+        return self._account.read(message)
 
     def read_stake_limits(self, message: OlympMessage) -> list[VenueEvent]:
         """The limits of fixed-time deals."""
@@ -249,10 +233,6 @@ class OlympTradeAdapter:
         events: list[VenueEvent] = [listing] if listing.instruments else []
         return [*events, *[Unknown(f"item of {message.e}")] * spoilt]
 
-    def _make_uuid(self) -> str:
-        self._uuids += 1
-        return self._uuid_start + _base36(self._uuids, digits=10)
-
 
 READERS: dict[int, Callable[[OlympTradeAdapter, OlympMessage], list[VenueEvent]]] = {
     **dict.fromkeys(frames.LINE_CODES, OlympTradeAdapter.read_answer),
@@ -276,29 +256,13 @@ def _throttled(error: OlympError) -> Throttled:
     return Throttled(f"asked too fast: {error.mess or error.code}", RETRY_AFTER_S)
 
 
-def _base36(number: int, *, digits: int) -> str:
-    """Return the last so many digits: 8 of milliseconds last until 2059."""
-    text = ""
-    for _ in range(digits):
-        number, digit = divmod(number, 36)
-        text = BASE36[digit] + text
-    return text
-
-
 def _sample(frame: str | bytes) -> str:
     return repr(frame[:200])
 
 
 def _make_upgrade(settings: VenueSettings, token: str | None) -> Upgrade:
-    """Return the address, and the headers without which nobody is let in."""
-    headers = {"Origin": ORIGIN, "User-Agent": USER_AGENT}
-    if token is not None:
-        headers["Cookie"] = f"access_token={token}"
-    url = VENUE.address(settings.url)
-    return Upgrade(url if urlsplit(url).query else f"{url}?{CLIENT}", headers)
+    return make_upgrade(VENUE.address(settings.url), token)
 
-
-NEW_TOKEN = "set a new one: marketd token set"  # noqa: S105 - says what to do
 
 VENUE = Venue(
     protocol="olymptrade",
@@ -314,11 +278,8 @@ VENUE = Venue(
     make_adapter=OlympTradeAdapter,
     make_upgrade=_make_upgrade,
     token=TokenUse.REQUIRED,
-    permanent_statuses={
-        401: f"the token is not taken; {NEW_TOKEN}",
-        403: f"refused at the door: the token or the origin is not taken; {NEW_TOKEN}",
-    },
-    permanent_closes={1008: f"the token is invalid, expired or revoked; {NEW_TOKEN}"},
+    permanent_statuses=REFUSED_STATUSES,
+    permanent_closes=REFUSED_CLOSES,
     ping_every_s=25.0,  # one client's; the limit of silence is not known
     lists_markets=True,
     history=History(kind=HistoryKind.CANDLES, spacing_s=1.0),

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from venues.new_fields import FieldWatch
 from venues.olymptrade_frames import (
     BALANCES,
     CANDLES,
@@ -21,8 +22,6 @@ from venues.olymptrade_frames import (
     UNSUBSCRIBE_COMPANION,
 )
 from venues.protocol import NewFields
-
-LOOK_EVERY = 1_000  # messages of a kind
 
 
 def _words(text: str) -> frozenset[str]:
@@ -59,30 +58,22 @@ KNOWN_FIELDS = {
 }
 
 
-class FieldWatch:
-    """Looks at the first message of each kind in a session, then at every 1,000th."""
-
-    def __init__(self) -> None:
-        self._seen = dict.fromkeys(KNOWN_FIELDS, 0)
-
-    def is_due(self, code: int) -> bool:
-        """Count a message; return whether it is to be looked at."""
-        seen = self._seen.get(code)
-        if seen is None:
-            return False
-        self._seen[code] = seen + 1
-        return seen % LOOK_EVERY == 0
+KINDS = {code: str(code) for code in KNOWN_FIELDS}
 
 
-def new_fields(frame: str | bytes, codes: Iterable[int]) -> list[NewFields]:
-    """Return what a decodable frame's messages of these codes have that we do not know."""
-    news: dict[int, set[str]] = {code: set() for code in codes}
+def make_watch() -> FieldWatch:
+    """Return a session's watch over the kinds that we read."""
+    return FieldWatch({KINDS[code]: fields | ENVELOPE for code, fields in KNOWN_FIELDS.items()})
+
+
+def new_fields(frame: str | bytes, kinds: Iterable[str], watch: FieldWatch) -> list[NewFields]:
+    """Return what a decodable frame's messages of these kinds have that we do not know."""
+    found: dict[str, set[str]] = {kind: set() for kind in kinds}
     for message in msgspec.json.decode(frame):
-        code = message["e"]
-        if code in news:
-            news[code] |= message.keys() - ENVELOPE
-            news[code] |= _keys(message.get("d")) - KNOWN_FIELDS[code]
-    return [NewFields(str(code), tuple(sorted(fields))) for code, fields in news.items() if fields]
+        fields = found.get(str(message["e"]))
+        if fields is not None:
+            fields |= message.keys() | _keys(message.get("d"))
+    return [each for kind, fields in found.items() for each in watch.compare(kind, fields)]
 
 
 def _keys(d: Any) -> set[str]:

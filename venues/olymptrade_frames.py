@@ -193,7 +193,7 @@ def read_some_payouts(d: msgspec.Raw) -> Payouts | None:
     """
     try:
         items = [raw for raw in _decode_raws(d) if "profitability" in _decode_keys(raw)]
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:
         return None
     return _payouts(map(_decode_payout, items)) if items else None
 
@@ -222,7 +222,7 @@ def is_rejection(message: OlympMessage) -> bool:
     return bytes(message.err) not in (b"", b"null", b"[]")
 
 
-def request(code: int, d: Any, *, uuid: str) -> str:
+def make_frame(code: int, d: Any, *, uuid: str) -> str:
     """Return a frame with one request, as the web client sends them."""
     return msgspec.json.encode([{"t": 2, "e": code, "uuid": uuid, "d": d}]).decode()
 

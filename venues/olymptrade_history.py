@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import attrs
 
-from venues.olymptrade_frames import CANDLES, SECOND_US, OlympMessage, read_candles, request
+from venues.olymptrade_frames import CANDLES, SECOND_US, OlympMessage, make_frame, read_candles
 from venues.protocol import HistoryPage, HistoryRequest, Send, VenueCandle, VenueEvent
 
 PART_CANDLES = 500  # at most, of one part
@@ -36,8 +36,8 @@ class Part:
 class Histories:
     """One session's requests for candles, by the id that the answer carries."""
 
-    def __init__(self, make_uuid: Callable[[], str]) -> None:
-        self._make_uuid = make_uuid
+    def __init__(self, make_id: Callable[[], str]) -> None:
+        self._make_id = make_id
         self._asked: dict[str, Part] = {}
 
     def ask(self, request: HistoryRequest, *, timeframe_s: int) -> list[str]:
@@ -71,9 +71,9 @@ class Histories:
         return Send((self._frame(part),))
 
     def _frame(self, part: Part) -> str:
-        uuid = self._make_uuid()
+        uuid = self._make_id()
         self._asked[uuid] = part
         if len(self._asked) > MOST_AT_ONCE:
             del self._asked[next(iter(self._asked))]
         wish = {"pair": part.request.symbol, "size": part.timeframe_s, "to": part.to_s, "solid": True}
-        return request(CANDLES, [wish], uuid=uuid)
+        return make_frame(CANDLES, [wish], uuid=uuid)

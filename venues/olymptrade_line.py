@@ -13,7 +13,7 @@ from venues.olymptrade_frames import (
     SUBSCRIBE_COMPANION,
     UNSUBSCRIBE,
     UNSUBSCRIBE_COMPANION,
-    request,
+    make_frame,
 )
 
 
@@ -38,8 +38,8 @@ class Line:
     has asked anew for the second time, or two pings have passed it by.
     """
 
-    def __init__(self, make_uuid: Callable[[], str]) -> None:
-        self._make_uuid = make_uuid
+    def __init__(self, make_id: Callable[[], str]) -> None:
+        self._make_id = make_id
         self._waiting: deque[Wish] = deque()
         self._asked: Wish | None = None
         self._pings = 0  # since it was asked
@@ -71,11 +71,11 @@ class Line:
         if self._asked is not None or not self._waiting:
             return []
         wish = self._asked = self._waiting.popleft()
-        wish.uuid = self._make_uuid()
+        wish.uuid = self._make_id()
         self._pings = 0
         if wish.code == SUBSCRIBE:
             self._may_be_on.add(wish.symbol)
-        return [request(wish.code, [{"pair": wish.symbol}], uuid=wish.uuid)]
+        return [make_frame(wish.code, [{"pair": wish.symbol}], uuid=wish.uuid)]
 
     def take_answer(self, uuid: str) -> Wish | None:
         """Return whose answer this is, None if nobody waits for it; it is over then."""

@@ -10,7 +10,8 @@ from domain.errors import InvariantError, RemoteProtocolError
 from domain.instruments import Catalog, Listing, StakeLimit
 from domain.market import PriceUpdate
 from venues import find_venue
-from venues.olymptrade import CLIENT, RETRY_AFTER_S, VENUE, OlympTradeAdapter
+from venues.olymptrade import RETRY_AFTER_S, VENUE, OlympTradeAdapter
+from venues.olymptrade_upgrade import CLIENT
 from venues.protocol import (
     Balance,
     Balances,
@@ -132,7 +133,7 @@ def test_an_address_of_the_settings_keeps_what_it_says(url: str, address: str) -
 
 def test_an_invalid_token_is_permanent_and_says_what_to_do() -> None:
     for said in (VENUE.permanent_closes[1008], VENUE.permanent_statuses[401], VENUE.permanent_statuses[403]):
-        assert "marketd token set" in said
+        assert "marketd token set olymp" in said.format(venue="olymp")
 
 
 def test_the_opening_asks_for_everything_that_is_pushed_in_one_flat_list() -> None:
@@ -250,10 +251,14 @@ def test_a_second_and_a_late_answer_confirm_nothing() -> None:
     assert client.receive('[{"e":12,"t":3}]') == [LATE]
 
 
-def test_leaving_says_nothing_and_lets_prices_through() -> None:
-    client = subscribed("EURUSD")
-    assert client.leave(["EURUSD"]) == []
+@pytest.mark.parametrize("code", [None, "invalid_request"])
+def test_one_goodbye_ends_all_and_any_answer_will_do(code: str | None) -> None:
+    client = subscribed("EURUSD", "GBPUSD")
+    (goodbye,) = client.leave(["EURUSD", "GBPUSD"])
+    assert message(goodbye)["d"] == [{"pair": "EURUSD"}, {"pair": "GBPUSD"}]
     assert isinstance(only(client.receive(tick("EURUSD"))), PriceUpdate)
+    said = client.receive(answer(goodbye) if code is None else reject(goodbye, code))
+    assert said == [Subscribed(())]
 
 
 # --- what the venue does not want ------------------------------------------------------------

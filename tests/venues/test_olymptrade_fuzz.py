@@ -1,6 +1,7 @@
 """Whatever comes, the adapter says what it understood or raises the one error it may raise."""
 
 import contextlib
+import copy
 import json
 from pathlib import Path
 from random import Random
@@ -168,9 +169,9 @@ def _mutate_value(value: Any, random: Random) -> None:
         if random.random() < 0.2:
             del value[key]
         elif isinstance(value, list) and random.random() < 0.3:
-            value.append(inner)
+            value.append(copy.deepcopy(inner))
         else:
-            value[key] = random.choice(ODD)
+            value[key] = copy.deepcopy(random.choice(ODD))  # or it would hold itself one day
         return
 
 

@@ -8,6 +8,15 @@ from typing import Any, Protocol
 import msgspec
 
 from venues import olymptrade_frames as codes
+from venues.simulated.olymptrade_messages import (
+    OlympRequest,
+    candles,
+    decode_requests,
+    pairs,
+    push,
+    rejection,
+    reply,
+)
 from venues.simulated.past import PastCandle
 from venues.simulated.protocol import Host, SimulatedTick
 
@@ -20,19 +29,10 @@ COMPANY = 40  # one tick in so many comes with another message in its frame
 # Which codes are pushed at once to whoever subscribes them, in the recorded order.
 AT_ONCE = (codes.BALANCES,)
 AT_START = (110, 2223, 2301, codes.STAKE_LIMITS, 1055, codes.INSTRUMENTS, 602, 1301, 1097)
-ONE_AT_A_TIME = frozenset(codes.LINE_CODES)
-
-
-class OlympRequest(msgspec.Struct, gc=False):
-    """`[{"t":2,"e":12,"d":[{"pair":"EURUSD"}],"uuid":"WKAJ-is"}]` (recorded 2025-07-04)."""
-
-    e: int
-    d: Any = None
-    uuid: str | None = None
-
-
-_decode_requests = msgspec.json.Decoder(list[OlympRequest]).decode
-_decode_messages = msgspec.json.Decoder(list[codes.OlympMessage]).decode
+TOO_FAST = rejection("invalid_request", "Invalid request")
+UNAVAILABLE = rejection("pair_unavailable", "Pair is unavailable")
+OPEN_DEALS = 31
+SUBSCRIBES = (codes.SUBSCRIBE, codes.SUBSCRIBE_COMPANION)
 
 
 class OlympVenue(Protocol):
@@ -75,7 +75,7 @@ class OlympSession:
         self._venue = venue
         self._host = host
         self._symbols: dict[str, None] = {}  # an ordered set
-        self._pending = 0  # requests that must go one at a time, unanswered
+        self._pending = 0  # subscribes, unanswered: there must not be two
         self._random = Random(seed)  # noqa: S311 - no secret, repeatable
         self._frames = 0
 
@@ -88,7 +88,7 @@ class OlympSession:
     def receive(self, text: str) -> list[str]:
         """Answer later, by the host; what is no request is not answered at all."""
         try:
-            requests = _decode_requests(text)
+            requests = decode_requests(text)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return []
         for request in requests:
@@ -113,7 +113,7 @@ class OlympSession:
     def read_recorded(self, frame: str) -> SimulatedTick | None:
         """Return the first tick in a frame that this socket subscribed, None if there is none."""
         try:
-            messages = _decode_messages(frame)
+            messages = codes.decode_frame(frame)
             ticks = [tick for each in messages if each.e == codes.TICK for tick in codes.decode_ticks(each.d)]
             for symbol, at_s, price in ((tick.p, tick.t, tick.q) for tick in ticks):
                 if symbol in self._symbols and 0.0 < price < math.inf:
@@ -142,7 +142,7 @@ class OlympSession:
     def push(self, code: int, d: Any) -> None:
         """Send a push, if the socket asked to be told of that code."""
         if code in self.codes:
-            self._send([_push(code, d, at_s=self._venue.now_s())])
+            self._send([push(code, d, at_s=self._venue.now_s())])
 
     def say(self, messages: list[dict[str, Any]]) -> None:
         """Send messages that nobody asked for."""
@@ -157,7 +157,7 @@ class OlympSession:
     def _take(self, request: OlympRequest) -> None:
         if request.e == codes.EVENTS:
             self._subscribe_codes(request)
-        elif request.e in ONE_AT_A_TIME:
+        elif request.e in codes.LINE_CODES:
             self._take_in_line(request)
         elif request.e == codes.PING:
             self._answer(request, lambda: {"ts": self._venue.now_s()})
@@ -165,7 +165,7 @@ class OlympSession:
             self._answer(request, lambda: self._candles(request.d))
         elif request.e == codes.PAYOUTS:
             self._answer(request, lambda: {"d": self._venue.payouts()})
-        elif request.e == 31:
+        elif request.e == OPEN_DEALS:
             self._answer(request, lambda: {"d": []})
         # Everything else, 1068 and 1043 among it, is never answered.
 
@@ -175,8 +175,8 @@ class OlympSession:
             return  # as recorded: a nested list got no answer
         new = [code for code in dict.fromkeys(request.d) if code not in self.codes]
         self.codes.update(new)
-        ack = _reply(request, {"d": new})
-        first = [_push(code, self._venue.content(code)) for code in AT_ONCE if code in new]
+        ack = reply(request, {"d": new})
+        first = [push(code, self._venue.content(code)) for code in AT_ONCE if code in new]
         self._later(lambda: self._send([*first, ack]))
         start = [code for code in AT_START if code in new]
         if start:
@@ -184,58 +184,48 @@ class OlympSession:
 
     def _start_up(self, start: Iterable[int]) -> None:
         at_s = self._venue.now_s()
-        self._send([_push(code, self._venue.content(code), at_s=at_s) for code in start])
+        self._send([push(code, self._venue.content(code), at_s=at_s) for code in start])
 
     def _take_in_line(self, request: OlympRequest) -> None:
-        """Confirm a subscribe or unsubscribe, unless another one is still unanswered."""
-        symbol = _pair(request.d)
-        if self._pending:
+        """Confirm a subscribe or unsubscribe; no subscribe while another one is unanswered."""
+        symbols = pairs(request.d)
+        is_subscribe = request.e in SUBSCRIBES
+        if is_subscribe and self._pending:
             self._venue.bans += 1
-            self._answer(request, lambda: _rejection("invalid_request", "Invalid request"))
+            self._answer(request, lambda: TOO_FAST)
             return
-        if symbol is None or not self._venue.has_market(symbol):
-            self._answer(request, lambda: _rejection("pair_unavailable", "Pair is unavailable"))
+        if not symbols or not all(map(self._venue.has_market, symbols)):
+            self._answer(request, lambda: UNAVAILABLE)
             return
-        if request.e == codes.SUBSCRIBE:
-            self.subscribes += 1
-        self._pending += 1
-        self._answer(request, lambda: self._confirm(request.e, symbol))
+        self._pending += is_subscribe
+        self.subscribes += request.e == codes.SUBSCRIBE
+        self._answer(request, lambda: self._confirm(request.e, symbols))
 
-    def _confirm(self, code: int, symbol: str) -> Mapping[str, Any]:
-        self._pending -= 1
-        if code == codes.SUBSCRIBE:
-            self._symbols[symbol] = None
-            self._venue.watch(self, symbol)
-        elif code == codes.UNSUBSCRIBE:
-            self._symbols.pop(symbol, None)
-            self._venue.unwatch(self, symbol)
+    def _confirm(self, code: int, symbols: Iterable[str]) -> Mapping[str, Any]:
+        self._pending -= code in SUBSCRIBES
+        for symbol in symbols:
+            if code == codes.SUBSCRIBE:
+                self._symbols[symbol] = None
+                self._venue.watch(self, symbol)
+            elif code == codes.UNSUBSCRIBE:
+                self._symbols.pop(symbol, None)
+                self._venue.unwatch(self, symbol)
         return {}
 
     def _candles(self, d: Any) -> Mapping[str, Any]:
-        symbol, wish = _pair(d), d[0] if isinstance(d, list) and d and isinstance(d[0], dict) else {}
-        size_s, to_s = wish.get("size"), wish.get("to")
-        if symbol is None or not self._venue.has_market(symbol):
-            return _rejection("pair_unavailable", "Pair is unavailable")
+        symbols = pairs(d)
+        if len(symbols) != 1 or len(d) != 1 or not self._venue.has_market(symbols[0]):
+            return UNAVAILABLE
+        size_s, to_s = d[0].get("size"), d[0].get("to")
         if type(size_s) is not int or not 0 < size_s <= 86_400 or not isinstance(to_s, int | float):
-            return _rejection("invalid_request", "Invalid request")
-        candles = [
-            {
-                "t": candle.open_us // codes.SECOND_US,
-                "open": candle.open,
-                "high": candle.high,
-                "low": candle.low,
-                "close": candle.close,
-                "volume": candle.volume,
-            }
-            for candle in self._venue.candles(symbol, size_s=size_s, to_s=to_s)
-        ]
-        return {"d": [{"p": symbol, "candles": candles}]}
+            return TOO_FAST
+        return candles(symbols[0], self._venue.candles(symbols[0], size_s=size_s, to_s=to_s))
 
     # --- answers ------------------------------------------------------------------------------
 
     def _answer(self, request: OlympRequest, make: Callable[[], Mapping[str, Any]]) -> None:
         def answer() -> None:
-            message = _reply(request, make())
+            message = reply(request, make())
             self._send([message])
             if self._random.randrange(DOUBLED) == 0:
                 self._later(lambda: self._send([message]))
@@ -247,33 +237,3 @@ class OlympSession:
 
     def _send(self, messages: list[dict[str, Any]]) -> None:
         self._host.send(msgspec.json.encode(messages).decode())
-
-
-def _push(code: int, d: Any, *, at_s: int | None = None) -> dict[str, Any]:
-    """Return a push; some have no `t`, and some no `ts` (recorded 2025-07-04)."""
-    message = {"d": d, "e": code}
-    if code not in (110, 111, 112):
-        message["t"] = 1
-    if at_s is not None and code not in (codes.INSTRUMENTS, codes.BALANCES, 602):
-        message["ts"] = at_s
-    return message
-
-
-def _reply(request: OlympRequest, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an answer, with the request's id if it had one."""
-    message = {**more, "e": request.e, "t": 3}
-    if request.uuid is not None:
-        message["uuid"] = request.uuid
-    return message
-
-
-def _rejection(code: str, text: str) -> Mapping[str, Any]:
-    return {"d": [], "err": [{"code": code, "mess": text}]}
-
-
-def _pair(d: Any) -> str | None:
-    """Return the market that a request is about."""
-    if isinstance(d, list) and d and isinstance(d[0], dict):
-        pair = d[0].get("pair")
-        return pair if isinstance(pair, str) else None
-    return None

@@ -1,0 +1,40 @@
+"""Which of a user's wallets is meant, and what its deals pay. Pure."""
+
+from collections.abc import Callable
+
+from venues import olymptrade_frames as frames
+from venues.olymptrade_frames import OlympMessage, make_frame
+from venues.protocol import Balances, Send, VenueEvent
+
+
+class Account:
+    """The account that one session asks payouts for: once, when the balances tell which there are.
+
+    `wanted` is the settings' word for it: a number, or a group (`demo`, `real`).
+    """
+
+    def __init__(self, *, wanted: str | None, make_id: Callable[[], str]) -> None:
+        self._wanted = wanted
+        self._make_id = make_id
+        self._has_asked = False
+
+    def read(self, message: OlympMessage) -> list[VenueEvent]:
+        """Return all balances; with the first, what asks for payouts.
+
+        The asking is not recorded: from three independent clients' accounts.
+        """
+        balances = frames.read_balances(message.d)
+        account = self._choose(balances)
+        if account is None or self._has_asked:
+            return [balances]
+        self._has_asked = True
+        asked = make_frame(frames.PAYOUTS, [{"account_id": int(account)}], uuid=self._make_id())
+        return [balances, Send((asked,))]
+
+    def _choose(self, balances: Balances) -> str | None:
+        """Return the account that is wanted, else a demo account, else any."""
+        for wanted in (self._wanted, "demo"):
+            for balance in balances.balances:
+                if wanted in (balance.account, balance.group):
+                    return balance.account
+        return balances.balances[0].account if balances.balances else None
