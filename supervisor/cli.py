@@ -14,6 +14,7 @@ COMMANDS = {
     "check": ("supervisor.commands.check", "check settings, database, clock and disk"),
     "status": ("supervisor.commands.status", "show what the running daemon does"),
     "market": ("supervisor.commands.market", "start, stop or restart markets"),
+    "token": ("supervisor.commands.token", "store an account's token, which is asked for"),
     "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
     "history": ("supervisor.commands.history", "print a market's candles or ticks"),
@@ -71,6 +72,7 @@ def _parse(words: Sequence[str], name: str | None, command: object) -> object:
     )
     parser.add_argument("--version", action="version", version=f"marketd {VERSION}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = parser
     for each, (_, help_text) in COMMANDS.items():
         subparser = subparsers.add_parser(each, help=help_text, description=help_text)
         if each not in WITHOUT_STATE:
@@ -78,7 +80,11 @@ def _parse(words: Sequence[str], name: str | None, command: object) -> object:
             subparser.add_argument("--state-dir", type=Path, metavar="DIR", help="the state directory")
         if each == name:
             command.add_arguments(subparser)  # type: ignore[attr-defined]  # every command has it
-    return parser.parse_args(words)
+            chosen = subparser
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:  # the command itself says so: one of them must not repeat what it was given
+        chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
 
 
 def _usage(arguments: object) -> int:
