@@ -15,6 +15,7 @@ COMMANDS = {
     "status": ("supervisor.commands.status", "show what the running daemon does"),
     "market": ("supervisor.commands.market", "start, stop or restart markets"),
     "markets": ("supervisor.commands.markets", "list what can be watched and traded at a venue"),
+    "token": ("supervisor.commands.token", "store an account's token, which is asked for"),
     "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
     "history": ("supervisor.commands.history", "print a market's candles or ticks"),
@@ -72,6 +73,7 @@ def _parse(words: Sequence[str], name: str | None, command: object) -> object:
     )
     parser.add_argument("--version", action="version", version=f"marketd {VERSION}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = parser
     for each, (_, help_text) in COMMANDS.items():
         subparser = subparsers.add_parser(each, help=help_text, description=help_text)
         if each not in WITHOUT_STATE:
@@ -79,7 +81,11 @@ def _parse(words: Sequence[str], name: str | None, command: object) -> object:
             subparser.add_argument("--state-dir", type=Path, metavar="DIR", help="the state directory")
         if each == name:
             command.add_arguments(subparser)  # type: ignore[attr-defined]  # every command has it
-    return parser.parse_args(words)
+            chosen = subparser
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:  # the command itself says so: one of them must not repeat what it was given
+        chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
 
 
 def _usage(arguments: object) -> int:

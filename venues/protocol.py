@@ -238,6 +238,31 @@ class RestListing:
     read: Callable[[bytes], Listing]
 
 
+# --- a token ----------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class FreshToken:
+    """What a venue gave for a refresh token: a new token, and the refresh token of the next time.
+
+    `refresh_token` is None where the one that was used stays good.
+    """
+
+    token: str = attrs.field(repr=False)
+    refresh_token: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class RefreshToken:
+    """How a fresh token is asked for over HTTP, where a venue has that: pure, as adapters are.
+
+    `request` takes the refresh token; `read` raises `RemoteProtocolError`, which never shows the body.
+    """
+
+    request: Callable[["VenueSettings", str], HttpRequest]
+    read: Callable[[bytes], FreshToken]
+
+
 # --- a session --------------------------------------------------------------------------------
 
 
@@ -315,6 +340,7 @@ class Venue:
     make_upgrade: Callable[["VenueSettings", str | None], Upgrade] | None = None
     check_settings: Callable[["VenueSettings"], None] | None = None
     token: TokenUse = TokenUse.NONE
+    refresh_token: RefreshToken | None = None
     # Of the upgrade, and of close frames: trying again is no use. What to do about it.
     permanent_statuses: Mapping[int, str] = attrs.field(factory=dict)
     permanent_closes: Mapping[int, str] = attrs.field(factory=dict)
