@@ -37,7 +37,6 @@ class Line:
         "_refresh_at",
         "_shared",
         "_socket",
-        "_token",
         "_unlisted_at",
         "ended",
         "failure",
@@ -49,9 +48,10 @@ class Line:
         """Make the line of session `number`; raises `PermanentError` where it has no token for it."""
         self._place = place
         self._shared = shared = place.shared
-        self._token = shared.read_token()
-        context = SessionContext(settings=shared.settings, token=self._token, started_us=now_us())
-        self.session = Session(place, adapter=shared.venue.make_adapter(context), number=number)
+        token = shared.read_token()
+        context = SessionContext(settings=shared.settings, token=token, started_us=now_us())
+        adapter = shared.venue.make_adapter(context)
+        self.session = Session(place, adapter=adapter, number=number, token=token)
         self.ended: trio.Event | None = None  # set where somebody waits for its end
         self.failure: Exception | None = None
         self.rotate_at = NEVER  # monotonic, as all of these
@@ -66,7 +66,7 @@ class Line:
     async def open(self) -> AsyncIterator[None]:
         """Open the socket for the length of the block, say the opening words, and begin to receive."""
         shared = self._shared
-        upgrade = shared.venue.upgrade(shared.settings, self._token)
+        upgrade = shared.venue.upgrade(shared.settings, self.session.token)
         try:
             async with dial(
                 upgrade.url, headers=upgrade.headers, timeout_s=shared.settings.connect_timeout_s
@@ -265,7 +265,7 @@ class Line:
         """Return the error, or what it means at this venue: trying again may be no use."""
         judged = verdict(error, venue=self._shared.venue, name=self._place.row.venue)
         if isinstance(judged, PermanentError):
-            self._shared.token_refused(str(error))
+            self._shared.token_refused(self.session.token)
         return judged
 
 

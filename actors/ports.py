@@ -52,8 +52,8 @@ class Pace:
 class VenuePlace:
     """What all connections of one venue share.
 
-    `read_token` raises `PermanentError` with what to do; `token_refused` is told why the venue did
-    not take it; `list_markets` is awaited before each connect, and raises nothing; `listed` is called
+    `read_token` raises `PermanentError` with what to do; `token_refused` is told which one the venue
+    did not take; `list_markets` is awaited before each connect, and raises nothing; `listed` is called
     after each listing. `pace` is that of all sockets together, where the
     venue counts so.
     """
@@ -64,7 +64,7 @@ class VenuePlace:
     catalog: Catalog
     skew: ClockSkew
     read_token: Callable[[], str | None]
-    token_refused: Callable[[str], None]
+    token_refused: Callable[[str | None], None]
     listed: Callable[[], None]
     wait_turn: Callable[[], Awaitable[None]]
     recorder: Recorder | None

@@ -67,15 +67,19 @@ class Session:
         "outgoing",
         "pinged_us",
         "subscriptions",
+        "token",
     )
 
-    def __init__(self, place: ConnectionPlace, *, adapter: Adapter, number: int) -> None:
+    def __init__(
+        self, place: ConnectionPlace, *, adapter: Adapter, number: int, token: str | None = None
+    ) -> None:
         self.adapter = adapter
         self.subscriptions = Subscriptions(adapter=adapter, venue=place.row.venue, session=number)
         self.outgoing: list[str] = []
         self.pinged_us: int | None = None  # when the venue's own ping was sent
         self.is_leaving = False  # the venue said that it will close this socket
         self.has_left = False  # it confirmed our goodbye
+        self.token = token
         self._place = place
         self._row = place.row
         self._shared = place.shared
@@ -155,7 +159,7 @@ class Session:
                 self.is_leaving = True
                 self._say(Event.STATE, f"{self._row.name}: the venue will close this socket: {reason}")
             case Denied(reason):
-                self._shared.token_refused(reason)
+                self._shared.token_refused(self.token)
                 raise PermanentError(f"{self._row.venue} does not let us in: {reason}")
             case Throttled(reason, retry_after_s):
                 raise VenueThrottled(f"{self._row.venue}: {reason}", retry_after_s=retry_after_s)
@@ -327,7 +331,7 @@ class Session:
         """Return the venue's symbol, whose prices belong to this port from now on."""
         if port is None:
             raise ConnectionLost(f"{symbol} was removed before the venue was asked")
-        name = self._name_of(symbol)
+        name = self._shared.catalog.symbol_of(symbol)
         other = self._place.wired.get(name)
         if other is not None and other is not port and self._names.get(other.row.symbol) == name:
             raise PermanentError(
@@ -338,13 +342,3 @@ class Session:
         self._names[symbol] = name
         self._place.wired[name] = port
         return name
-
-    def _name_of(self, symbol: str) -> str:
-        """Return the venue's name of a market; raise `UnknownSymbol` where it has listed none such."""
-        catalog = self._shared.catalog
-        try:
-            return catalog.find(symbol).symbol
-        except UnknownSymbol:
-            if catalog.listed_us is None:
-                return symbol  # what is remembered of an earlier run proves nothing
-            raise

@@ -14,7 +14,6 @@ class Event(enum.StrEnum):
     STOP = "stop"  # a stop was asked for, and its last line
     STATE = "state"  # a market or connection changed its state
     HOURS = "hours"  # markets are closed, when they open, and what is open meanwhile
-    TOKEN = "token"  # noqa: S105 - an account's token expires, was changed, or was refused
     CRASH = "crash"  # an actor failed by our own fault
     RESTART = "restart"  # an actor is started over, and why
     QUARANTINE = "quarantine"  # too many crashes: one probe at a time from now on

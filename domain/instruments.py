@@ -78,6 +78,18 @@ class Catalog:
             self._meant[name] = find_instrument(name, self.instruments, venue=self.venue).symbol
         return self.instruments[self._meant[name]]
 
+    def symbol_of(self, name: str) -> str:
+        """Return the venue's symbol of a market; the name itself while nothing is listed in this run.
+
+        Raises `UnknownSymbol` where the venue lists no such market.
+        """
+        try:
+            return self.find(name).symbol
+        except UnknownSymbol:
+            if self.listed_us is None:
+                return name  # what is remembered of an earlier run proves nothing
+            raise
+
 
 def find_instrument(name: str, instruments: Mapping[str, Instrument], *, venue: str) -> Instrument:
     """Return the instrument that `name` means: the venue's own spelling, else one that is like it.

@@ -11,10 +11,11 @@ from supervisor.supervise import Child
 
 @attrs.define(kw_only=True, eq=False)
 class VenueBranch:
-    """One venue: what its connections share, and its gate."""
+    """One venue: what its connections share, its gate, and who fills its gaps."""
 
     place: VenuePlace
     gate: Gate
+    backfill: Child | None = None
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -20,9 +20,19 @@ from supervisor import desired, lock, logs
 from supervisor.daemon import Daemon
 from supervisor.policy import flatten
 from supervisor.sections import Settings
-from supervisor.settings import find_config, load, simulated_settings, state_dir
+from supervisor.settings import (
+    SIMULATED_PROTOCOL,
+    SIMULATED_TOKEN,
+    SIMULATED_VENUE,
+    find_config,
+    load,
+    simulated_settings,
+    state_dir,
+)
+from supervisor.token_files import make_folder, token_path, write_token
 from supervisor.tree import Tree
 from supervisor.version import VERSION
+from venues.protocol import VenueSettings
 from wire.recording import Recorder
 
 MAX_OPEN_FILES = 65_536  # a socket per market needs more than the usual soft limit of 1,024
@@ -111,11 +121,12 @@ async def _grow_simulated(plan: Plan) -> int:
     from venues.simulated.prices import FX_PAIRS
 
     options = SimulateOptions(
-        protocol="binance", host="127.0.0.1", port=0, markets=tuple(FX_PAIRS), seed=now_us()
+        protocol=SIMULATED_PROTOCOL, host="127.0.0.1", port=0, markets=tuple(FX_PAIRS), seed=now_us()
     )
+    _keep_simulated_token(plan.state_dir)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(serve, options, name="simulated venue")
-        url = f"ws://127.0.0.1:{port}/stream"
+        url = f"ws://127.0.0.1:{port}"
         config = plan.config
 
         def reread() -> Settings:
@@ -125,6 +136,16 @@ async def _grow_simulated(plan: Plan) -> int:
         exit_code = await _plant(plan, None if config is None else reread).run()
         nursery.cancel_scope.cancel()
     return exit_code
+
+
+def _keep_simulated_token(directory: Path) -> None:
+    """Log in as an operator would have to, with a token from a file."""
+    path = token_path(directory, venue=SIMULATED_VENUE, settings=VenueSettings(protocol=SIMULATED_PROTOCOL))
+    try:
+        make_folder(directory)
+        write_token(path, SIMULATED_TOKEN)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror or exc}") from exc
 
 
 def _plant(plan: Plan, reread: Callable[[], Settings] | None) -> Daemon:

@@ -39,6 +39,8 @@ __all__ = [
 
 FILE_NAME = "marketd.toml"
 SIMULATED_VENUE = "sim"
+SIMULATED_PROTOCOL = "olymptrade"
+SIMULATED_TOKEN = "simulated"  # noqa: S105 - no secret: the simulated venue takes any
 
 SECTIONS: Mapping[str, type[Any]] = {
     "service": ServiceSettings,
@@ -54,7 +56,7 @@ NAMED_SECTIONS: Mapping[str, type[Any]] = {"venues": VenueSettings, "strategies"
 UNUSED_SECTIONS = ("strategies", "trading", "door", "alerts")
 UNUSED_KEYS = {
     "service": ("language", "zone"),
-    "venues": ("token_file", "account"),
+    "venues": ("account",),
     "markets": ("strategies",),
 }
 
@@ -166,7 +168,7 @@ def simulated_settings(base: Settings | None, *, url: str) -> Settings:
     return attrs.evolve(
         real,
         storage=attrs.evolve(real.storage, url=None, password_file=None),
-        venues={SIMULATED_VENUE: VenueSettings(protocol="binance", url=url, source="quotes")},
+        venues={SIMULATED_VENUE: VenueSettings(protocol=SIMULATED_PROTOCOL, url=url)},
         markets=(MarketsSettings(venue=SIMULATED_VENUE, symbols=tuple(FX_PAIRS)),),
         strategies={},
         trading=attrs.evolve(real.trading, mode="paper"),

@@ -51,7 +51,7 @@ def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: Loo
         "mode": tree.settings.trading.mode,
         "ready": is_ready,
         "markets": [_market(tree, row) for row in tree.board.markets.values()],
-        "venues": [_venue(branch) for branch in tree.venues.values()],
+        "venues": [_venue(tree, branch) for branch in tree.venues.values()],
         "connections": [_connection(tree, row) for row in tree.board.connections.values()],
         "writer": _writer(tree),
         "mailboxes": {name: attrs.asdict(box.statistics()) for name, box in tree.mailboxes().items()},
@@ -84,7 +84,7 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
     }
 
 
-def _venue(branch: VenueBranch) -> dict[str, Any]:
+def _venue(tree: Tree, branch: VenueBranch) -> dict[str, Any]:
     place = branch.place
     return {
         "name": place.name,
@@ -93,6 +93,7 @@ def _venue(branch: VenueBranch) -> dict[str, Any]:
         "markets": len(place.catalog.instruments),
         "open": sum(each.is_open for each in place.catalog.instruments.values()),
         "skew_ms": place.skew.skew_ms,
+        "token": tree.tokens.status(place.name),
     }
 
 

@@ -29,6 +29,7 @@ from domain.messages import Close, Request, Unsubscribe
 from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ChildRow, ConnectionRow, MarketRow
+from supervisor.backfills import Backfills
 from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
@@ -40,6 +41,7 @@ from supervisor.recall import Recall
 from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
+from supervisor.tokens import Tokens
 from venues import find_venue
 from venues.protocol import VenueSettings
 from wire.recording import Recorder
@@ -79,6 +81,14 @@ class Tree:
         self.connections: dict[str, ConnectionBranch] = {}
         self.markets: dict[str, MarketBranch] = {}
         self.listings = Listings(state_dir=state_dir, markets=self.markets)
+        self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
+        self.backfills = Backfills(
+            inbox=self.inbox,
+            writer=self.writer,
+            storage=settings.storage,
+            markets=self.markets,
+            state_of=lambda market: self.board.market_state(self.board.markets[market]),
+        )
         self.exit_code = 0
         self.finished: Finished | None = None
         self._recorder = recorder
@@ -162,6 +172,7 @@ class Tree:
         """Add all venues and markets; start them when it is known where they ended last time."""
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
+        self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
         self._is_growing = True
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)
@@ -189,6 +200,7 @@ class Tree:
             connects=read_connects(memory),
             memory=memory,
         )
+        self.tokens.add_venue(name, venue=venue, settings=settings)
         catalog = self.listings.remembered(name)
         place = VenuePlace(
             name=name,
@@ -196,15 +208,18 @@ class Tree:
             settings=settings,
             catalog=catalog,
             skew=ClockSkew(),
-            read_token=lambda: None,
-            token_refused=lambda _: None,
+            read_token=partial(self.tokens.token_for, name),
+            token_refused=lambda token: self.tokens.refused(name, token=token),
             listed=partial(self.listings.listed, catalog),
             wait_turn=gate.pass_connect,
             recorder=self._recorder,
         )
         if venue.rest_listing is not None:
             place.list_markets = RestLister(place, venue.rest_listing).ask_if_due
-        self.venues[name] = VenueBranch(place=place, gate=gate)
+        branch = self.venues[name] = VenueBranch(place=place, gate=gate)
+        branch.backfill = self.backfills.add(branch, supervision=self.settings.supervision)
+        if branch.backfill is not None:
+            self._start(branch.backfill)
 
     def add_market(self, spec: MarketSpec) -> None:
         """Start a market, on a connection that has room, else on a new one."""
@@ -274,7 +289,21 @@ class Tree:
         """Stop all of a venue's markets, and with them its connections."""
         for market in [market for market, branch in self.markets.items() if branch.spec.venue == name]:
             self.remove_market(market)
-        del self.venues[name]
+        backfill = self.venues.pop(name).backfill
+        if backfill is not None:
+            backfill.remove()
+        self.backfills.remove(name)
+        self.tokens.remove_venue(name)
+
+    def _rearm(self, venue: str) -> None:
+        """A venue's token changed: its connections start over with it."""
+        for connection in self.connections.values():
+            if connection.place.row.venue != venue:
+                continue
+            if connection.place.row.hold is None:
+                connection.child.restart()
+            else:
+                connection.child.start()
 
     def _connection_with_room(self, venue: str) -> ConnectionBranch:
         branch = self.venues[venue]

@@ -16,7 +16,7 @@ from domain.errors import (
     VenueThrottled,
 )
 from domain.instruments import Catalog, Listing
-from supervisor.policy import flatten, worst
+from supervisor.policy import worst
 from supervisor.token_files import read_token, token_path
 from venues import find_venue
 from venues.protocol import (
@@ -104,7 +104,13 @@ async def visiting(
             await visitor.send(visitor.adapter.opening())
             yield visitor
     except* (UpgradeRefused, ConnectionClosed) as group:
-        raise verdict(flatten(group)[0], venue=venue, name=name) from group
+        raise verdict(first_of(group), venue=venue, name=name) from group
+
+
+def first_of(group: BaseExceptionGroup[Exception]) -> Exception:
+    """Return the first exception that is no group."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _token(name: str, settings: VenueSettings, *, venue: Venue, state_dir: Path) -> str | None:
