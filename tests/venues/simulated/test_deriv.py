@@ -27,6 +27,7 @@ from venues.protocol import (
     VenueEvent,
 )
 from venues.simulated.deriv import SimulatedDeriv
+from venues.simulated.deriv_limits import UserLimits
 from venues.simulated.hours import Hours
 from venues.simulated.protocol import Request, SimulatedTick
 
@@ -331,11 +332,18 @@ def test_300_markets_on_four_sockets_stay_within_every_limit() -> None:
                 pair.say(pair.adapter.refresh())
     for pair in pairs:
         pair.settle()
-    assert clock.at_s > 600
+    assert clock.at_s > 400
     assert (venue.bans, venue.throttled) == (0, 0)
     assert all(pair.host.closed == [] for pair in pairs)
     assert sum(len(of(Subscribed, pair.events)) for pair in pairs) == 300
     assert sum(len(of(HistoryPage, pair.events)) for pair in pairs) == 900
+
+
+def test_the_pace_is_below_both_budgets_for_ever() -> None:
+    limits = UserLimits()
+    pace_s = VENUE.frame_spacing_s
+    assert not any(limits.exceeds("ticks", at_s=number * pace_s) for number in range(30_000))
+    assert VENUE.is_spacing_shared
 
 
 def test_who_does_not_pace_his_requests_is_throttled_and_then_thrown_out(venue: SimulatedDeriv) -> None:
