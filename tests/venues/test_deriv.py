@@ -484,6 +484,23 @@ def test_hours_that_are_over_are_asked_for_again_but_not_at_once() -> None:
     assert len(asked_at(602)) == 1  # it had no answer
 
 
+def test_an_answer_that_never_comes_does_not_keep_hours_waiting_for_ever() -> None:
+    adapter = make()
+    adapter.subscribe(["R_50", "R_75"])
+    assert asked_in(confirm(adapter, 1)) == []  # the other one is to come
+
+    def ping() -> list[dict[str, Any]]:
+        clock, _ = sent(adapter.ping())
+        return asked_in(hear(adapter, {"time": STARTED_S, "msg_type": "time", "req_id": clock["req_id"]}))
+
+    assert ping() == []
+    [request] = ping()
+    assert request["contracts_for"] == "R_50"
+    assert ping() == []
+    [request] = ping()
+    assert request["contracts_for"] == "R_75"
+
+
 def test_stakes_are_taken_where_they_are_told() -> None:
     contracts = [{"contract_type": "CALL", "min_stake": 0.35, "max_stake": "2000.10"}]
     [_, limits] = hours(make(), "R_50", available=contracts)
