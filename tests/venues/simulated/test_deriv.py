@@ -253,6 +253,17 @@ def test_a_locked_market_is_closed_until_it_is_unlocked(venue: SimulatedDeriv) -
     assert {update.symbol for update in of(PriceUpdate, pair.tick())} == {"frxEURUSD", "R_50"}
 
 
+def test_a_locked_market_opens_when_its_time_has_come(venue: SimulatedDeriv) -> None:
+    until_us = STARTED_US + 60 * SECOND_US
+    venue.lock(None, until_us=until_us, at_us=STARTED_US)
+    pair = Pair(venue, dialect="legacy")
+    assert len(of(Closed, pair.subscribe("R_50"))) == 1
+    pair.clock.at_s = 60.0
+    pair.say(pair.adapter.subscribe(["R_50"]))
+    pair.settle()
+    assert Subscribed(("R_50",)) in pair.events
+
+
 def test_a_token_lets_in_and_tells_the_balance(venue: SimulatedDeriv) -> None:
     pair = Pair(venue, dialect="legacy", token="a1-good_one")
     pair.subscribe("R_50")
