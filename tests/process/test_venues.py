@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import attrs
 import pytest
-from daemons import Daemon, Sent, Settings, Simulator, Workshop, differences, read_ledger, restarts
+from daemons import Daemon, Sent, Settings, Simulator, Workshop, differences, read_ledger, restarts, states
 from databases import SqliteDatabase, stored_ticks
 
 from venues import find_venue
@@ -162,6 +162,27 @@ def test_what_a_cut_took_away_lies_inside_a_gap(
     assert [line for line in missing(stored, ledger) if not is_covered(line, rows)] == []
     assert len(rows) == 27
     assert_gaps_are_as_long_as_they_must_be(rows, sqlite)
+
+
+def test_a_locked_market_is_closed_and_comes_back_by_itself(
+    workshop: Workshop, sqlite: SqliteDatabase
+) -> None:
+    simulator = workshop.simulator("--protocol", "deriv", "--fault", "lock@4+12:EURUSD")
+    settings = Settings(
+        url=f"ws://127.0.0.1:{simulator.port}", database=sqlite, protocol="deriv", source="quotes",
+        symbols=("EURUSD", "GBPUSD"), stale_after_s=3.0,
+    )  # fmt: skip
+    daemon = workshop.daemon(settings)
+    daemon.wait_live()
+    closed = daemon.wait_until(
+        lambda status: states(status)["EURUSD"] == "closed" and "opens" in str(status), what="closed"
+    )
+    assert states(closed)["GBPUSD"] == "live"
+    daemon.wait_live()
+    assert daemon.stop() == 0
+    [stale, rest] = sqlite.query("SELECT cause, from_us, to_us FROM gap ORDER BY from_us")
+    assert (stale[0], rest[0]) == ("stale", "closed")
+    assert stale[2] == rest[1]  # what its silence was is known only when it is asked
 
 
 def test_a_venues_throttling_is_never_met(workshop: Workshop, sqlite: SqliteDatabase) -> None:

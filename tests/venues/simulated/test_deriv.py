@@ -246,7 +246,7 @@ def test_a_locked_market_is_closed_until_it_is_unlocked(venue: SimulatedDeriv) -
     frames = pair.adapter.unsubscribe(["frxEURUSD"]) + pair.adapter.subscribe(["frxEURUSD"])
     events = pair.say(frames) + pair.settle()
     assert [event.symbols for event in of(Closed, events)] == [("frxEURUSD",)]
-    assert of(Listing, events)[-1].instruments[0].opens_us == until_us // SECOND_US * SECOND_US
+    assert of(Listing, events)[-1].instruments[0].opens_us == -(-until_us // SECOND_US) * SECOND_US
     venue.unlock("EURUSD", at_us=pair.clock.at_us)
     pair.say(pair.adapter.subscribe(["frxEURUSD"]))
     pair.settle()
@@ -258,7 +258,7 @@ def test_a_locked_market_opens_when_its_time_has_come(venue: SimulatedDeriv) -> 
     venue.lock(None, until_us=until_us, at_us=STARTED_US)
     pair = Pair(venue, dialect="legacy")
     assert len(of(Closed, pair.subscribe("R_50"))) == 1
-    pair.clock.at_s = 60.0
+    pair.settle(60.0)
     pair.say(pair.adapter.subscribe(["R_50"]))
     pair.settle()
     assert Subscribed(("R_50",)) in pair.events
