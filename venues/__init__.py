@@ -1,11 +1,11 @@
 """The registry of venue protocols."""
 
 from domain.errors import ConfigError
-from venues import binance, deriv, olymptrade
+from venues import binance, deriv, kraken, olymptrade
 from venues.protocol import Venue
 
 VENUES: dict[str, Venue] = {
-    venue.protocol: venue for venue in (olymptrade.VENUE, deriv.VENUE, binance.VENUE)
+    venue.protocol: venue for venue in (olymptrade.VENUE, deriv.VENUE, binance.VENUE, kraken.VENUE)
 }
 
 
