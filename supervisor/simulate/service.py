@@ -17,13 +17,18 @@ from supervisor.simulate.socket import ServedSocket
 from venues.simulated.binance import SimulatedBinance
 from venues.simulated.deriv import SimulatedDeriv
 from venues.simulated.faults import Schedule
+from venues.simulated.kraken import SimulatedKraken
 from venues.simulated.prices import PriceLoop, PricePath, PriceSource, Quote, parse_prices
 from venues.simulated.protocol import SimulatedVenue
 from wire.recording import read
 
 # Each takes: the prices of each market, the wall clock, the hours, and which markets beside its own
 # may be subscribed (nothing comes of them).
-MAKERS: Mapping[str, Callable[..., SimulatedVenue]] = {"binance": SimulatedBinance, "deriv": SimulatedDeriv}
+MAKERS: Mapping[str, Callable[..., SimulatedVenue]] = {
+    "binance": SimulatedBinance,
+    "deriv": SimulatedDeriv,
+    "kraken": SimulatedKraken,
+}
 
 
 async def serve(options: SimulateOptions, *, task_status: trio.TaskStatus[int]) -> None:
