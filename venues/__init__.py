@@ -1,10 +1,12 @@
 """The registry of venue protocols."""
 
 from domain.errors import ConfigError
-from venues import binance, deriv, olymptrade
+from venues import binance, deriv, kraken, olymptrade
 from venues.protocol import Venue
 
-VENUES: dict[str, Venue] = {venue.protocol: venue for venue in (olymptrade.VENUE, deriv.VENUE, binance.VENUE)}
+VENUES: dict[str, Venue] = {
+    venue.protocol: venue for venue in (olymptrade.VENUE, deriv.VENUE, binance.VENUE, kraken.VENUE)
+}
 
 
 def find_venue(protocol: str) -> Venue:

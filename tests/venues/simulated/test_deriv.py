@@ -93,7 +93,7 @@ def test_the_ledger_says_what_the_adapter_decodes(venue: SimulatedDeriv, dialect
         before = len(pair.events)
         pair.hear_ticks()
         told = of(PriceUpdate, pair.events[before:])
-        assert [(names[each.symbol], *each[1:4]) for each in told] == [tick[2:] for tick in sent]
+        assert [(names[each.symbol], *each[1:4]) for each in told] == [tick[2:6] for tick in sent]
 
 
 def test_no_two_prices_of_a_market_share_a_second(venue: SimulatedDeriv) -> None:
@@ -550,7 +550,7 @@ def test_recorded_frames_of_subscribed_markets_are_read_as_ticks(venue: Simulate
     )
     read = pair.session.read_recorded(frame.replace("SYMBOL", "frxEURUSD"))
     assert isinstance(read, SimulatedTick)
-    assert read[2:] == ("EURUSD", 1_587_547_610_000_000, None, 1.15)
+    assert read[2:6] == ("EURUSD", 1_587_547_610_000_000, None, 1.15)
     assert pair.session.read_recorded(frame.replace("SYMBOL", "R_50")) is None
 
 
