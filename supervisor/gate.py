@@ -49,6 +49,11 @@ class Gate:
         self._opens_at = -float("inf")  # monotonic
         self._passes: dict[str, _Pass] = {}  # by connection: the pass still waiting in line
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody waits here."""
+        return not self._line.locked() and not self._passes
+
     async def pass_connect(self) -> None:
         """Wait for a turn to connect, and for room in the venue's budget of attempts."""
         while True:

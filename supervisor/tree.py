@@ -29,6 +29,7 @@ from domain.messages import Close, Request, Unsubscribe
 from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ChildRow, ConnectionRow, MarketRow
+from supervisor.backfilling import Backfills
 from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
@@ -78,6 +79,10 @@ class Tree:
         self.connections: dict[str, ConnectionBranch] = {}
         self.markets: dict[str, MarketBranch] = {}
         self.listings = Listings(state_dir=state_dir, markets=self.markets)
+        self.backfills = Backfills(
+            inbox=self.inbox, writer=self.writer, storage=settings.storage, markets=self.markets
+        )
+        self.inbox.gaps.on_closed = self.backfills.closed
         self.exit_code = 0
         self.finished: Finished | None = None
         self._recorder = recorder
@@ -144,6 +149,7 @@ class Tree:
         """Unsubscribe and close every socket; then end what is left, within a deadline."""
         self.board.end()
         self.inbox.gaps.end()
+        self.backfills.end()
         for connection in self.connections.values():
             self._retire(connection)
         for market in self.markets.values():
@@ -202,6 +208,9 @@ class Tree:
             recorder=self._recorder,
         )
         self.venues[name] = VenueBranch(place=place, gate=gate)
+        backfill = self.backfills.grow(self.venues[name], supervision=self.settings.supervision)
+        if backfill is not None:
+            self._start(backfill)
 
     def add_market(self, spec: MarketSpec) -> None:
         """Start a market, on a connection that has room, else on a new one."""
@@ -271,6 +280,7 @@ class Tree:
         """Stop all of a venue's markets, and with them its connections."""
         for market in [market for market, branch in self.markets.items() if branch.spec.venue == name]:
             self.remove_market(market)
+        self.backfills.remove(name)
         del self.venues[name]
 
     def _connection_with_room(self, venue: str) -> ConnectionBranch:

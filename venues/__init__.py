@@ -4,9 +4,7 @@ from domain.errors import ConfigError
 from venues import binance, deriv, olymptrade
 from venues.protocol import Venue
 
-VENUES: dict[str, Venue] = {
-    venue.protocol: venue for venue in (olymptrade.VENUE, deriv.VENUE, binance.VENUE)
-}
+VENUES: dict[str, Venue] = {venue.protocol: venue for venue in (olymptrade.VENUE, deriv.VENUE, binance.VENUE)}
 
 
 def find_venue(protocol: str) -> Venue:
