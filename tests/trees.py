@@ -38,9 +38,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await trio.sleep(0.005)
 
 
-def make_settings(port: int, *, symbols: tuple[str, ...] = SYMBOLS, **changed: Any) -> Settings:
+def make_settings(
+    port: int, *, symbols: tuple[str, ...] = SYMBOLS, source: str = "quotes", **changed: Any
+) -> Settings:
     """Return settings of the simulated venue, as fast as can be."""
-    venue = VenueSettings(protocol="binance", url=f"ws://127.0.0.1:{port}/stream", source="quotes")
+    venue = VenueSettings(protocol="binance", url=f"ws://127.0.0.1:{port}/stream", source=source)
     settings = Settings(
         storage=StorageSettings(flush_after_ms=10, store_every_ms=100),
         supervision=SupervisionSettings(start_delay_ms=1, backoff_min_s=0.01, backoff_max_s=0.05),

@@ -133,6 +133,9 @@ def _read_problem(body: bytes, cause: Exception) -> Problem:
 # Weight 4 each, of 6,000 a minute and address (rate limits of exchangeInfo, which may change): half a
 # second takes 480.
 HISTORY = History(
-    kind=HistoryKind.TICKS, spacing_s=0.5, rest=RestHistory(request=ask_trades, read=read_trades)
+    kind=HistoryKind.TICKS,
+    spacing_s=0.5,
+    rest=RestHistory(request=ask_trades, read=read_trades),
+    source="trades",
 )
 LISTING = RestListing(request=ask_markets, read=read_markets)
