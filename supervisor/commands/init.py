@@ -13,7 +13,7 @@ from domain.errors import ConfigError
 from domain.market import VENUE_PATTERN
 from supervisor.reference import SECTION_ORDER, as_toml, keys_of, promise_of
 from supervisor.settings import FILE_NAME, UNUSED_SECTIONS, read_settings
-from venues import VENUES
+from venues import PROTOCOLS, find_venue
 from venues.protocol import TokenUse
 
 EMBEDDED = "sqlite"
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _needs_token(answers: Answers) -> bool:
-    return VENUES[answers.protocol].token is TokenUse.REQUIRED
+    return find_venue(answers.protocol).token is TokenUse.REQUIRED
 
 
 def is_interactive() -> bool:
@@ -87,7 +87,7 @@ def write_new(path: Path, text: str) -> None:
 
 def ask_all(ask: Callable[[str], str], tell: Callable[[str], None]) -> Answers:
     """Ask everything, each question again until its answer makes good settings."""
-    protocols = ", ".join(sorted(VENUES))
+    protocols = ", ".join(PROTOCOLS)
     questions = (
         ("protocol", f"Protocol of the venue ({protocols})"),
         ("venue", "Name of the venue, as in EURUSD@NAME"),
