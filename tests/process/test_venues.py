@@ -3,11 +3,23 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import attrs
 import pytest
-from daemons import Daemon, Sent, Settings, Simulator, Workshop, differences, read_ledger, restarts, states
+from daemons import (
+    Daemon,
+    Sent,
+    Settings,
+    Simulator,
+    Workshop,
+    differences,
+    read_ledger,
+    restarts,
+    states,
+    wait_until,
+)
 from databases import SqliteDatabase, stored_ticks
 
 from venues import find_venue
@@ -162,6 +174,28 @@ def test_what_a_cut_took_away_lies_inside_a_gap(
     assert [line for line in missing(stored, ledger) if not is_covered(line, rows)] == []
     assert len(rows) == 27
     assert_gaps_are_as_long_as_they_must_be(rows, sqlite)
+
+
+def test_history_fills_what_a_venue_that_was_away_went_on_with(
+    workshop: Workshop, sqlite: SqliteDatabase
+) -> None:
+    simulator = workshop.simulator("--protocol", "deriv", "--rate", "4", "--fault", "refuse@5+6")
+    settings = Settings(
+        url=f"ws://127.0.0.1:{simulator.port}", database=sqlite, protocol="deriv", source="quotes",
+        symbols=("EURUSD", "GBPUSD", "USDJPY"),
+    )  # fmt: skip
+    daemon = workshop.daemon(settings)
+    daemon.wait_live()
+    wait_back(daemon)
+    fills = "SELECT fill FROM gap WHERE to_us IS NOT NULL"
+    wait_until(lambda: sqlite.query(fills) == [("full",)] * 3, what="three gaps filled")
+    assert daemon.stop() == 0
+    seconds: dict[str, list[int]] = defaultdict(list)
+    for tick in stored_ticks(sqlite):
+        seconds[tick.market].append(tick.ts_us // 1_000_000)
+    for each in seconds.values():  # a price a second, and none twice; a busy machine may leave one out
+        assert {later - earlier for earlier, later in pairwise(each)} <= {1, 2, 3}
+    assert sum(tick.source == "backfill" for tick in stored_ticks(sqlite)) >= 3 * 5
 
 
 def test_a_locked_market_is_closed_and_comes_back_by_itself(

@@ -1,4 +1,3 @@
-import contextlib
 import json
 from collections.abc import Sequence
 from decimal import Decimal
@@ -6,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deriv_pair import STARTED_US, check_sent, context
-from hypothesis import example, given, settings
+from deriv_pair import ID, STARTED_US, TICK, check_sent, confirm, context, error, hear, past_page
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import ConfigError, LocalProtocolError, PermanentError, RemoteProtocolError
 from domain.instruments import Catalog, Instrument, Listing, StakeLimit
-from domain.market import PriceUpdate, check_update
+from domain.market import PriceUpdate
 from venues import find_venue
 from venues.deriv import VENUE, DerivAdapter
 from venues.deriv_address import check_settings
@@ -40,32 +39,12 @@ from wire.recording import Direction, read
 RECORDING = Path(__file__).parent.parent / "recordings" / "deriv.jsonl"
 SECOND_US = 1_000_000
 STARTED_S = STARTED_US // SECOND_US
-ID = "b4d42748-0744-c46b-f59b-cb7dd936bafa"
 OTHER_ID = "c84a793b-8a87-7999-ce10-9b22f7ceead3"
-# flutter-deriv-api, mock data, 2020
-TICK = {
-    "echo_req": {"ticks": "R_50"},
-    "msg_type": "tick",
-    "subscription": {"id": ID},
-    "tick": {
-        "ask": 218.1026,
-        "bid": 218.0826,
-        "epoch": 1587547610,
-        "id": ID,
-        "pip_size": 4,
-        "quote": 218.0926,
-        "symbol": "R_50",
-    },
-}
 PRICE = PriceUpdate("R_50", 1_587_547_610_000_000, None, 218.0926, 218.0826, 218.1026)
 
 
 def make(*, dialect: str | None = None, token: str | None = None) -> DerivAdapter:
     return DerivAdapter(context(dialect=dialect, token=token))
-
-
-def hear(adapter: DerivAdapter, message: object) -> Sequence[VenueEvent]:
-    return adapter.receive(json.dumps(message))
 
 
 def sent(frames: Sequence[str]) -> list[dict[str, Any]]:
@@ -77,18 +56,6 @@ def sent(frames: Sequence[str]) -> list[dict[str, Any]]:
 def asked_in(events: Sequence[VenueEvent]) -> list[dict[str, Any]]:
     """Return the requests that follow from a message."""
     return sent([frame for event in events if isinstance(event, Send) for frame in event.frames])
-
-
-def confirm(adapter: DerivAdapter, req_id: int, *, symbol: str = "R_50", subscription: str = ID) -> Any:
-    """Answer a subscription's request, as the venue does."""
-    tick = {**TICK["tick"], "symbol": symbol}  # type: ignore[dict-item]
-    answer = {**TICK, "req_id": req_id, "subscription": {"id": subscription}, "tick": tick}
-    return hear(adapter, answer)
-
-
-def error(code: str, *, req_id: int | None, kind: str = "tick", message: str = "Because.") -> dict[str, Any]:
-    answer = {"echo_req": {}, "error": {"code": code, "message": message}, "msg_type": kind}
-    return answer if req_id is None else {**answer, "req_id": req_id}
 
 
 def watching(*symbols: str) -> DerivAdapter:
@@ -534,11 +501,6 @@ def wish(*, seconds: float, timeframe_s: int | None = None) -> HistoryRequest:
     return HistoryRequest(5, "R_50", FROM_US, FROM_US + round(seconds * SECOND_US), timeframe_s)
 
 
-def past(times: Sequence[object], *, req_id: int, prices: Sequence[object] | None = None) -> dict[str, Any]:
-    told = {"times": times, "prices": [1.5] * len(times) if prices is None else prices}
-    return {"history": told, "msg_type": "history", "pip_size": 4, "req_id": req_id}
-
-
 def test_a_page_is_asked_for_from_the_oldest_second_inside() -> None:
     [request] = sent(make().ask_history(wish(seconds=10)))
     assert request == {
@@ -554,7 +516,7 @@ def test_a_page_is_asked_for_from_the_oldest_second_inside() -> None:
 def test_a_page_tells_its_ticks_in_order_and_that_they_are_all() -> None:
     adapter = make()
     adapter.ask_history(wish(seconds=10))
-    answer = past([1587547613, "1587547611"], req_id=1, prices=["2.5", 1])
+    answer = past_page([1587547613, "1587547611"], req_id=1, prices=["2.5", 1])
     assert hear(adapter, answer) == (
         HistoryPage(
             5,
@@ -572,7 +534,7 @@ def test_a_long_gap_is_told_in_pages_that_cannot_be_cut() -> None:
     [request] = sent(adapter.ask_history(wish(seconds=20_000)))
     assert int(request["end"]) - request["start"] == 4_999
     times = list(range(request["start"], request["start"] + 5_000))
-    [page] = hear(adapter, past(times, req_id=1))
+    [page] = hear(adapter, past_page(times, req_id=1))
     assert isinstance(page, HistoryPage)
     assert page.through_us == (int(request["end"]) + 1) * SECOND_US - 1
     assert len(page.ticks) == 5_000
@@ -583,10 +545,10 @@ def test_a_page_that_may_have_been_cut_is_asked_for_again_in_halves() -> None:
     [whole] = sent(adapter.ask_history(wish(seconds=5_000)))
     middle = (whole["start"] + int(whole["end"])) // 2
     times = sorted(list(range(middle, middle + 2_500)) * 2)  # two a second: the older half is missing
-    [half] = asked_in(hear(adapter, past(times, req_id=1)))
+    [half] = asked_in(hear(adapter, past_page(times, req_id=1)))
     assert half["start"] == whole["start"]
     assert int(half["end"]) == whole["start"] + 2_499
-    [page] = hear(adapter, past([whole["start"]], req_id=half["req_id"]))
+    [page] = hear(adapter, past_page([whole["start"]], req_id=half["req_id"]))
     assert isinstance(page, HistoryPage)
     assert page.through_us == (int(half["end"]) + 1) * SECOND_US - 1
 
@@ -596,7 +558,7 @@ def test_a_gap_without_a_whole_second_is_full_all_the_same(seconds: float) -> No
     adapter = make()
     [request] = sent(adapter.ask_history(wish(seconds=seconds)))
     assert request["start"] == int(request["end"])
-    [page] = hear(adapter, past([], req_id=1))
+    [page] = hear(adapter, past_page([], req_id=1))
     assert page == HistoryPage(5, through_us=FROM_US + round(seconds * SECOND_US))
 
 
@@ -609,7 +571,7 @@ def test_pages_end_somewhere_and_leave_no_second_out(from_us: int, length_us: in
         adapter = make()
         [request] = sent(adapter.ask_history(HistoryRequest(5, "R_50", reached_us, to_us, None)))
         assert (request["start"] - 1) * SECOND_US <= reached_us < request["start"] * SECOND_US
-        [page] = hear(adapter, past([], req_id=1))
+        [page] = hear(adapter, past_page([], req_id=1))
         assert isinstance(page, HistoryPage)
         assert page.through_us is not None
         reached_us = page.through_us
@@ -672,159 +634,4 @@ def test_history_that_cannot_be_stored_is_a_protocol_error(times: list[object], 
     adapter = make()
     adapter.ask_history(wish(seconds=10))
     with pytest.raises(RemoteProtocolError):
-        hear(adapter, past(times, req_id=1, prices=prices))
-
-
-# --- garbage ----------------------------------------------------------------------------------
-
-TICK_TEXT = json.dumps(TICK)
-DEEP = "[" * 100_000
-BROKEN = [
-    "",
-    "not json",
-    "null",
-    "[]",
-    "{}",
-    '{"msg_type":7}',
-    '{"msg_type":"time"}',
-    '{"msg_type":"time","time":"soon"}',
-    '{"msg_type":"time","time":1e30}',
-    '{"msg_type":"time","time":99999999999999999999}',
-    '{"msg_type":"active_symbols"}',
-    '{"msg_type":"active_symbols","active_symbols":7}',
-    '{"msg_type":"authorize","authorize":{}}',
-    '{"msg_type":"tick","error":7}',
-    '{"msg_type":"tick","tick":{}}',
-    '{"msg_type":"tick","tick":' + DEEP,
-    TICK_TEXT[:-1],
-    TICK_TEXT.replace("218.0926", '"a lot"'),
-    TICK_TEXT.replace("218.0926", '""'),
-    TICK_TEXT.replace("218.0926", "true"),
-    TICK_TEXT.replace("218.0926", "9" * 5_000),
-    TICK_TEXT.replace("218.0926", "9" * 400),
-    TICK_TEXT.replace("1587547610", "1.5"),
-    TICK_TEXT.replace("1587547610", '"' + "9" * 5_000 + '"'),
-    TICK_TEXT.replace('"R_50"', "7"),
-    DEEP,
-    "\ud800",
-    '{"msg_type":"\ud800"}',
-    b"\xff\xfe",
-    b'{"msg_type":"\xff"}',
-    b"\x00" * 1000,
-]
-
-
-@pytest.mark.parametrize("frame", BROKEN, ids=lambda frame: repr(frame[:40]))
-def test_what_cannot_be_read_is_a_protocol_error_with_a_short_sample(frame: str | bytes) -> None:
-    with pytest.raises(RemoteProtocolError) as raised:
-        watching("R_50").receive(frame)
-    assert len(raised.value.frame) < 1000
-
-
-@pytest.mark.parametrize("quote", ["0", "-1", '"nan"', '"inf"', '"1e999"', "1e-400"])
-def test_a_price_that_cannot_be_stored_does_not_get_past_the_check(quote: str) -> None:
-    with pytest.raises(RemoteProtocolError):
-        take(watching("R_50"), TICK_TEXT.replace("218.0926", quote))
-
-
-def take(adapter: DerivAdapter, frame: str | bytes) -> None:
-    """Decode and check, as the connection does."""
-    for event in adapter.receive(frame):
-        if isinstance(event, PriceUpdate):
-            check_update(event)
-
-
-def busy() -> DerivAdapter:
-    """An adapter that waits for an answer of every kind; request ids from 1 to 12."""
-    adapter = make(dialect="legacy", token="good")
-    adapter.opening()
-    adapter.subscribe(["R_50", "R_75", "frxEURUSD"])
-    confirm(adapter, 2)
-    adapter.unsubscribe(["R_50"])
-    adapter.subscribe(["R_50"])
-    adapter.refresh()
-    adapter.ping()
-    adapter.ask_history(wish(seconds=10))
-    adapter.ask_history(wish(seconds=600, timeframe_s=60))
-    adapter.leave(["R_50"])
-    return adapter
-
-
-REAL = [
-    TICK,
-    {**TICK, "req_id": 3},
-    error("InvalidToken", req_id=1),
-    error("MarketIsClosed", req_id=3),
-    error("RateLimit", req_id=4),
-    {"msg_type": "active_symbols", "req_id": 6, "active_symbols": [EURUSD_LEGACY, EURUSD_NEW]},
-    {"msg_type": "authorize", "req_id": 1, "authorize": {"loginid": "CR1", "is_virtual": 0}},
-    {"msg_type": "balance", "balance": {"balance": 1.5, "currency": "USD", "loginid": "CR1"}},
-    {"msg_type": "candles", "req_id": 10, "candles": [{"epoch": 1, "open": 1, "high": 1, "low": 1}]},
-    {"msg_type": "contracts_for", "req_id": 5, "contracts_for": {"available": [], "open": 1, "close": 2}},
-    {"msg_type": "forget", "req_id": 5, "forget": 1},
-    {"msg_type": "forget_all", "req_id": 11, "forget_all": [ID]},
-    {"msg_type": "ping", "req_id": 8, "ping": "pong"},
-    {"msg_type": "time", "req_id": 7, "time": 1587544006},
-    past([1587547611], req_id=9),
-]  # fmt: skip
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(0, 12)
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(["R_50", "frxEURUSD", "tick", "history", "1.5", "NaN", ID, "9" * 400])
-)
-JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
-KEYS = sorted({key for message in REAL for key in message} | {"error", "code", "symbol", "epoch", "quote"})
-
-
-def mutated(draw: st.DrawFn, value: Any) -> Any:
-    """Return a copy of a message with something here and there replaced, left out or put in."""
-    if draw(st.integers(0, 11)) == 0:
-        return draw(JSON)
-    if isinstance(value, dict):
-        copy = {key: mutated(draw, each) for key, each in value.items() if draw(st.integers(0, 15))}
-        return copy | draw(st.dictionaries(st.sampled_from(KEYS), LEAVES, max_size=1))
-    if isinstance(value, list):
-        return [mutated(draw, each) for each in value for _ in range(draw(st.sampled_from([1, 1, 1, 0, 2])))]
-    return value
-
-
-@st.composite
-def real_but_mutated(draw: st.DrawFn) -> str:
-    return json.dumps(mutated(draw, draw(st.sampled_from(REAL))))
-
-
-GARBAGE = (
-    real_but_mutated()
-    | real_but_mutated().map(lambda text: text[: len(text) // 2])
-    | st.text()
-    | st.text(alphabet='{}[]":,0123456789eE+-.\\udnul', max_size=60)
-    | st.binary()
-    | JSON.map(json.dumps)
-    | st.dictionaries(st.sampled_from(KEYS), JSON).map(json.dumps)
-    | st.dictionaries(st.sampled_from(KEYS), JSON).map(lambda value: json.dumps(value).encode())
-)
-
-
-def take_all(frames: Sequence[str | bytes]) -> None:
-    adapter = busy()
-    for frame in frames:
-        with contextlib.suppress(RemoteProtocolError):
-            take(adapter, frame)
-    sent(adapter.subscribe(["R_10"]))  # it still works
-
-
-@given(frames=st.lists(GARBAGE, min_size=1, max_size=5))
-@example(frames=[json.dumps(message) for message in REAL])
-def test_nothing_but_a_protocol_error_escapes(frames: list[str | bytes]) -> None:
-    take_all(frames)
-
-
-@pytest.mark.soak
-@settings(max_examples=250_000, deadline=None)
-@given(frames=st.lists(GARBAGE, min_size=4, max_size=4))
-def test_nothing_but_a_protocol_error_escapes_of_a_million(frames: list[str | bytes]) -> None:
-    take_all(frames)
+        hear(adapter, past_page(times, req_id=1, prices=prices))
