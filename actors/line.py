@@ -9,7 +9,14 @@ import trio
 from actors.ports import ConnectionPlace, Pace
 from actors.session import Session
 from domain.clock import now_us
-from domain.errors import ConnectionClosed, ConnectionLost, PermanentError, UpgradeRefused
+from domain.errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    PermanentError,
+    UpgradeRefused,
+    UpgradeThrottled,
+    VenueThrottled,
+)
 from domain.messages import AskHistory, Close, Request, Subscribe, Wake
 from venues.protocol import SessionContext
 from wire.heartbeat import Heartbeat
@@ -79,7 +86,7 @@ class Line:
                     yield
                 finally:
                     self._is_closing = True  # what the reader meets from now on is not why
-        except* UpgradeRefused as group:
+        except* (UpgradeRefused, UpgradeThrottled) as group:
             raise self._judge(group.exceptions[0]) from group
 
     def _begin_timers(self) -> None:
@@ -239,8 +246,13 @@ class Line:
             pass  # it is closed: what was wanted
 
     def _judge(self, error: Exception) -> Exception:
-        """Return the error, or what it means at this venue: trying again may be no use."""
+        """Return the error, or what it means at this venue: patience, or trying again is no use."""
         venue, name = self._shared.venue, self._place.row.venue
+        if isinstance(error, UpgradeRefused | UpgradeThrottled):
+            least_s = venue.throttled_statuses.get(error.status)
+            if least_s is not None:
+                asked_s = error.retry_after_s if isinstance(error, UpgradeThrottled) else 0.0
+                return VenueThrottled(str(error), retry_after_s=max(least_s, asked_s))
         advice = None
         if isinstance(error, ConnectionClosed):
             advice = venue.permanent_closes.get(error.code)
