@@ -262,6 +262,8 @@ VENUE = Venue(
     # from spot-ws-intro); a fifth of that.
     connect_budgets=(Budget(30, 600),),
     # "Will vary depending upon the load" (spot-ws-intro): four a second.
+    # Its ban lasts for ten minutes, and each attempt meanwhile counts (quoted from spot-ws-intro).
+    throttled_statuses={403: 600.0, 429: 600.0},
     frame_spacing_s=0.25,
     make_adapter=KrakenAdapter,
     # It closes a connection that is idle for about a minute (spot-ws-intro).

@@ -346,6 +346,8 @@ class Venue:
     # Of the upgrade, and of close frames: trying again is no use. What to do about it.
     permanent_statuses: Mapping[int, str] = attrs.field(factory=dict)
     permanent_closes: Mapping[int, str] = attrs.field(factory=dict)
+    # Of the upgrade: for how many seconds at least nothing is to be tried, whatever Retry-After says.
+    throttled_statuses: Mapping[int, float] = attrs.field(factory=dict)
     ping_every_s: float | None = None
     lists_markets: bool = False  # a `Listing` comes in every session, before anything is subscribed
     refresh_every_s: float | None = None  # the list, while a market is closed
