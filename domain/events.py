@@ -32,7 +32,6 @@ class Event(enum.StrEnum):
     DESIRED = "desired"  # what is wanted changed: market stopped, drain, kill switch
     STATUS = "status"  # one line per child, on SIGUSR1
     SETTINGS = "settings"  # something about the settings the operator should know
-    TOKEN = "token"  # noqa: S105  # a token is new, expires soon, has expired, was refused
     FAULT = "fault"  # the simulator did what --fault asked for
 
 
