@@ -20,7 +20,7 @@ class Event(enum.StrEnum):
     REFUSED = "refused"  # a venue refused something for good
     FRAME = "frame"  # a frame could not be decoded, or is not known
     OVERFLOW = "overflow"  # a mailbox was full; the oldest was dropped and counted
-    CLOCK = "clock"  # the wall clock stepped back
+    CLOCK = "clock"  # the wall clock stepped back, or is too far from a venue's
     DATABASE = "database"  # the database went away or came back
     JOURNAL = "journal"  # the journal was damaged, is full, cannot be written, or is well again
     REFUSED_ROW = "refused_row"  # the database refused a row for its data; it is in dead_letter
@@ -32,6 +32,7 @@ class Event(enum.StrEnum):
     DESIRED = "desired"  # what is wanted changed: market stopped, drain, kill switch
     STATUS = "status"  # one line per child, on SIGUSR1
     SETTINGS = "settings"  # something about the settings the operator should know
+    TOKEN = "token"  # noqa: S105  # a token is new, expires soon, has expired, was refused
     FAULT = "fault"  # the simulator did what --fault asked for
 
 
