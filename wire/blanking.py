@@ -33,15 +33,16 @@ SECRET_KEYS = (
 _STRING = r'"(?:[^"\\]|\\.)*+"'
 _NUMBER = r"-?\d[\d.eE+-]*+"
 _SCALAR = rf"(?:{_STRING}|{_NUMBER})"
-_VALUE = rf"{_SCALAR}|\[(?:\s*+{_SCALAR}\s*+,?)*+\s*+\]"
+_KEY = rf'"(?:{"|".join(SECRET_KEYS)})"\s*+:\s*+'
 
-_SECRET = re.compile(rf'("(?:{"|".join(SECRET_KEYS)})"\s*+:\s*+)({_VALUE})', re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(rf"({_KEY})({_SCALAR})", re.IGNORECASE | re.DOTALL)
+_SECRET_ARRAY = re.compile(rf"{_KEY}\[", re.IGNORECASE)
+_ARRAY_PIECE = re.compile(rf"({_SCALAR})|[\s,]++|[a-z]++|\[|\]", re.DOTALL)
 # Olymp Trade's message 110 tells who the user is: `{"d":[{"id":111111111,…}],"e":110}`. In its frame
 # every number called `id` goes, whichever message of the frame it belongs to.
 _NAMES_USER = re.compile(r'"e"\s*+:\s*+110\b')
 _NUMERIC_ID = re.compile(rf'("id"\s*+:\s*+)({_NUMBER})')
 
-_EACH_SCALAR = re.compile(_SCALAR, re.DOTALL)
 _DIGIT = re.compile(r"\d")
 _PRIVATE = re.compile(r"\\u[0-9a-fA-F]{4}|\\.|[^\W_]", re.DOTALL)
 
@@ -49,6 +50,9 @@ _PRIVATE = re.compile(r"\\u[0-9a-fA-F]{4}|\\.|[^\W_]", re.DOTALL)
 def blank(frame: str) -> str:
     """Return the frame with the values of secret keys blanked; most frames have none."""
     frame = _SECRET.sub(_blank_value, frame)
+    for found in reversed(list(_SECRET_ARRAY.finditer(frame))):
+        end, blanked = _blank_array(frame, found.end())
+        frame = frame[: found.end()] + blanked + frame[end:]
     if _NAMES_USER.search(frame):
         frame = _NUMERIC_ID.sub(_blank_value, frame)
     return frame
@@ -63,11 +67,24 @@ def blank_literally(frame: str, secret: str) -> str:
 
 
 def _blank_value(found: re.Match[str]) -> str:
-    return found[1] + _EACH_SCALAR.sub(_blank_scalar, found[2])
+    return found[1] + _blank_scalar(found[2])
 
 
-def _blank_scalar(found: re.Match[str]) -> str:
-    return _blanked(found[0]) if found[0].startswith('"') else _DIGIT.sub("1", found[0])  # 1e5 is a number
+def _blank_scalar(text: str) -> str:
+    return _blanked(text) if text.startswith('"') else _DIGIT.sub("1", text)  # 1e5 stays a number
+
+
+def _blank_array(frame: str, begin: int) -> tuple[int, str]:
+    """Return where an array ends that was opened before `begin`, and what it held, blanked.
+
+    An object inside ends it too: that has keys of its own.
+    """
+    at, depth, pieces = begin, 1, []
+    while depth and (found := _ARRAY_PIECE.match(frame, at)):
+        at = found.end()
+        depth += (found[0] == "[") - (found[0] == "]")
+        pieces.append(found[0] if found[1] is None else _blank_scalar(found[1]))
+    return at, "".join(pieces)
 
 
 def _blanked(text: str) -> str:
