@@ -102,4 +102,5 @@ HISTORY = History(
     # limits); a request that is on its way for longer than the one before must not come too close.
     spacing_s=1.5,
     rest=RestHistory(request=ask_trades, read=read_trades),
+    source="trades",
 )
