@@ -6,7 +6,7 @@ import pytest
 from domain.instruments import Catalog, Instrument, Listing
 from domain.market import PriceUpdate
 from supervisor.probe_findings import MOST_SAMPLES, Findings
-from venues import VENUES
+from venues import find_venue
 from venues.protocol import (
     Balance,
     Balances,
@@ -22,7 +22,7 @@ from venues.protocol import (
 
 NOON_US = 1_795_000_000_000_000
 VENUE = attrs.evolve(
-    VENUES["binance"], lists_markets=True, rest_listing=None, token=TokenUse.REQUIRED, ping_every_s=30.0
+    find_venue("binance"), lists_markets=True, rest_listing=None, token=TokenUse.REQUIRED, ping_every_s=30.0
 )
 LISTING = Listing((Instrument("EURUSD"),), is_whole=True)
 PRICE = PriceUpdate("EURUSD", NOON_US, 1, 1.17, None, None)
@@ -86,7 +86,7 @@ def test_undecodable_frames_are_counted_and_a_few_are_shown() -> None:
     for number in range(50):
         findings.take_undecodable(f"bad frame {number}")
     assert len(findings.samples) == MOST_SAMPLES
-    (missing,) = findings.missing(VENUES["binance"], catalog=listed_catalog())
+    (missing,) = findings.missing(find_venue("binance"), catalog=listed_catalog())
     assert missing.startswith("50 frames could not be decoded, such as: bad frame 0")
 
 
