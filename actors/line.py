@@ -218,6 +218,7 @@ class Line:
         Raises `ConnectionLost` where that takes too long.
         """
         self._answered = trio.Event()
+        self.session.hold_prices()
         for frame in self.session.take_over(other.session):
             await self._send(frame)
         self._note_answers()

@@ -54,6 +54,7 @@ class Session:
     __slots__ = (
         "_asked_history",
         "_held",
+        "_held_prices",
         "_intake",
         "_is_listed",
         "_names",
@@ -87,6 +88,7 @@ class Session:
         self._names: dict[str, str] = {}  # the venue's symbols, by those of the settings
         self._is_listed = not place.shared.venue.lists_markets
         self._held: list[Subscribe | AskHistory] = []
+        self._held_prices: list[tuple[PriceUpdate, int, float]] | None = None
         self._asked_history: dict[int, Answerable] = {}
         self._undecodable_in_a_row = 0
 
@@ -121,7 +123,21 @@ class Session:
         if ticks:
             self._intake.hand_over(ticks)
 
+    def hold_prices(self) -> None:
+        """Keep the prices that come: another session's earlier ones are still on their way."""
+        self._held_prices = []
+
+    def release_prices(self) -> None:
+        """Take the prices that were kept, and from now on each as it comes."""
+        held, self._held_prices = self._held_prices or [], None
+        ticks = [self._take_price(update, received_us=us, at=at) for update, us, at in held]
+        if taken := [tick for tick in ticks if tick is not None]:
+            self._intake.hand_over(taken)
+
     def _take_price(self, update: PriceUpdate, *, received_us: int, at: float) -> Tick | None:
+        if self._held_prices is not None:
+            self._held_prices.append((update, received_us, at))
+            return None
         try:
             tick = self._intake.take(update, received_us=received_us, at=at)
         except RemoteProtocolError as error:
