@@ -144,7 +144,7 @@ class _Judge:
 
     def _accepted_is_stored(self) -> Iterator[str]:
         for life in self.evidence.lives:
-            for sent in sorted(life.accepted & (self.lost - self.given_up)):
+            for sent in sorted(life.accepted & (self.lost - self.given_up - self.filled)):
                 yield f"accepted and lost ({life.name}): {sent}"
 
     # --- gaps ---------------------------------------------------------------------------------
@@ -163,7 +163,8 @@ class _Judge:
                 continue  # its rows are cut where it was stopped and started
             rows = {(gap.from_us, gap.to_us) for gap in self.gaps[symbol]}
             given_up = sorted(_time(sent) for sent in self.given_up if sent.symbol == symbol)
-            for last, first in itertools.pairwise(ticks):
+            live = (tick for tick in ticks if tick.source != "backfill")
+            for last, first in itertools.pairwise(live):
                 if self._life_at(last.received_us) is self._life_at(first.received_us):
                     continue
                 if (last.ts_us, first.ts_us) in rows:
