@@ -9,7 +9,7 @@ import trio
 from actors.ports import ConnectionPlace, Pace
 from actors.session import Session
 from domain.clock import now_us
-from domain.errors import ConnectionLost, MarketdError, PermanentError, UpgradeRefused
+from domain.errors import ConnectionLost, MarketdError, PermanentError, UpgradeRefused, UpgradeThrottled
 from domain.messages import AskHistory, Close, Request, Subscribe, Wake
 from venues.protocol import SessionContext
 from venues.verdict import verdict
@@ -81,7 +81,7 @@ class Line:
                     yield
                 finally:
                     self._is_closing = True  # what the reader meets from now on is not why
-        except* UpgradeRefused as group:
+        except* (UpgradeRefused, UpgradeThrottled) as group:
             raise self._judge(group.exceptions[0]) from group
         except* MarketdError:
             if not self._is_replaced:  # else it is gone, which was wanted

@@ -128,6 +128,11 @@ class Writer:
             self._reading_pool.run, read_and_end, limiter=self._reading_thread
         )
 
+    @property
+    def is_journaled(self) -> bool:
+        """Whether the journal takes what comes in."""
+        return self._accepting.is_journaled
+
     async def flushed(self) -> None:
         """Wait until all that is in the mailboxes now is journalled; raise `JournalFull` if it cannot be."""
         await self._accepting.flushed()

@@ -44,6 +44,14 @@ class VenueThrottled(RetryableError):
         self.retry_after_s = retry_after_s
 
 
+class UpgradeThrottled(VenueThrottled):
+    """A server answered the web-socket upgrade with an HTTP status that asks for patience."""
+
+    def __init__(self, message: str, *, retry_after_s: float, status: int) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.status = status
+
+
 class MarketClosed(RetryableError):
     """The venue takes no subscription now: the market is closed."""
 

@@ -20,7 +20,7 @@ class Event(enum.StrEnum):
     REFUSED = "refused"  # a venue refused something for good
     FRAME = "frame"  # a frame could not be decoded, or is not known
     OVERFLOW = "overflow"  # a mailbox was full; the oldest was dropped and counted
-    CLOCK = "clock"  # the wall clock stepped back
+    CLOCK = "clock"  # the wall clock stepped back, or is too far from a venue's
     DATABASE = "database"  # the database went away or came back
     JOURNAL = "journal"  # the journal was damaged, is full, cannot be written, or is well again
     REFUSED_ROW = "refused_row"  # the database refused a row for its data; it is in dead_letter

@@ -48,7 +48,7 @@ GapKey = tuple[str, int, str]  # market, from_us, cause
 
 
 class Gap(NamedTuple):
-    """A row of `gap` as it stands: no tick of `market` lies between the two times, both exclusive.
+    """A row of `gap` as it stands: no tick of `market` came live between the two times, both exclusive.
 
     `to_us` is None while the gap is open. A later row of equal `(market, from_us, cause)` replaces
     the earlier one. A NamedTuple, because the journal holds it.

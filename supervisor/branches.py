@@ -11,11 +11,10 @@ from supervisor.supervise import Child
 
 @attrs.define(kw_only=True, eq=False)
 class VenueBranch:
-    """One venue: what its connections share, its gate, and who fills its gaps."""
+    """One venue: what its connections share, and its gate."""
 
     place: VenuePlace
     gate: Gate
-    backfill: Child | None = None
 
 
 @attrs.define(kw_only=True, eq=False)

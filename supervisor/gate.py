@@ -50,9 +50,9 @@ class Gate:
         self._passes: dict[str, _Pass] = {}  # by connection: the pass still waiting in line
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nobody stands in line."""
-        return self._line.statistics().tasks_waiting == 0 and not self._line.locked()
+    def is_free(self) -> bool:
+        """Whether nobody waits here."""
+        return not self._line.locked() and not self._passes
 
     async def pass_connect(self) -> None:
         """Wait for a turn to connect, and for room in the venue's budget of attempts."""

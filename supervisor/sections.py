@@ -63,7 +63,7 @@ class ServiceSettings:
         metadata={"help": "least level that is logged: debug, info, warning or error"},
     )
     record_frames: str = attrs.field(
-        default="", metadata={"help": 'file to which every frame is written; "" for none'}
+        default="", metadata={"help": 'file to which every frame is written, secrets blanked; "" for none'}
     )
     language: str = attrs.field(
         default="en", validator=_one_of("en"), metadata={"help": "language of messages and pages"}

@@ -29,7 +29,7 @@ from domain.messages import Close, Request, Unsubscribe
 from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ChildRow, ConnectionRow, MarketRow
-from supervisor.backfills import Backfills
+from supervisor.backfilling import Backfills
 from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
@@ -83,12 +83,9 @@ class Tree:
         self.listings = Listings(state_dir=state_dir, markets=self.markets)
         self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
         self.backfills = Backfills(
-            inbox=self.inbox,
-            writer=self.writer,
-            storage=settings.storage,
-            markets=self.markets,
-            state_of=lambda market: self.board.market_state(self.board.markets[market]),
+            inbox=self.inbox, writer=self.writer, storage=settings.storage, markets=self.markets
         )
+        self.inbox.gaps.on_closed = self.backfills.closed
         self.exit_code = 0
         self.finished: Finished | None = None
         self._recorder = recorder
@@ -155,6 +152,7 @@ class Tree:
         """Unsubscribe and close every socket; then end what is left, within a deadline."""
         self.board.end()
         self.inbox.gaps.end()
+        self.backfills.end()
         for connection in self.connections.values():
             self._retire(connection)
         for market in self.markets.values():
@@ -216,10 +214,10 @@ class Tree:
         )
         if venue.rest_listing is not None:
             place.list_markets = RestLister(place, venue.rest_listing).ask_if_due
-        branch = self.venues[name] = VenueBranch(place=place, gate=gate)
-        branch.backfill = self.backfills.add(branch, supervision=self.settings.supervision)
-        if branch.backfill is not None:
-            self._start(branch.backfill)
+        self.venues[name] = VenueBranch(place=place, gate=gate)
+        backfill = self.backfills.grow(self.venues[name], supervision=self.settings.supervision)
+        if backfill is not None:
+            self._start(backfill)
 
     def add_market(self, spec: MarketSpec) -> None:
         """Start a market, on a connection that has room, else on a new one."""
@@ -289,11 +287,9 @@ class Tree:
         """Stop all of a venue's markets, and with them its connections."""
         for market in [market for market, branch in self.markets.items() if branch.spec.venue == name]:
             self.remove_market(market)
-        backfill = self.venues.pop(name).backfill
-        if backfill is not None:
-            backfill.remove()
         self.backfills.remove(name)
         self.tokens.remove_venue(name)
+        del self.venues[name]
 
     def _rearm(self, venue: str) -> None:
         """A venue's token changed: its connections start over with it."""

@@ -202,6 +202,7 @@ class Settings:
     url: str
     database: AnyDatabase
     symbols: Sequence[str] = tuple(FX_PAIRS)
+    protocol: str = "binance"
     source: str = "trades"
     stale_after_s: float = 60.0
     connect_timeout_s: float = 1.0
@@ -213,6 +214,7 @@ class Settings:
     store_every_ms: int = 200
     log_level: str = "info"
     storage: str = ""  # more lines of [storage]
+    venue: str = ""  # more lines of [venues.sim]
     more: str = ""
 
     def text(self) -> str:
@@ -236,11 +238,12 @@ backoff_max_s = {self.backoff_max_s}
 healthy_after_s = 0.5
 probe_every_s = {self.probe_every_s}
 [venues.sim]
-protocol = "binance"
+protocol = "{self.protocol}"
 url = "{self.url}"
 source = "{self.source}"
 stale_after_s = {self.stale_after_s}
 connect_timeout_s = {self.connect_timeout_s}
+{self.venue}
 [[markets]]
 venue = "sim"
 symbols = {json.dumps(list(self.symbols))}

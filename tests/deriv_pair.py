@@ -156,3 +156,46 @@ class Pair:
                 self.events.append(event)
                 if isinstance(event, Send):
                     self._outgoing += event.frames
+
+
+# --- single answers ---------------------------------------------------------------------------
+
+ID = "b4d42748-0744-c46b-f59b-cb7dd936bafa"
+# flutter-deriv-api, mock data, 2020
+TICK = {
+    "echo_req": {"ticks": "R_50"},
+    "msg_type": "tick",
+    "subscription": {"id": ID},
+    "tick": {
+        "ask": 218.1026,
+        "bid": 218.0826,
+        "epoch": 1587547610,
+        "id": ID,
+        "pip_size": 4,
+        "quote": 218.0926,
+        "symbol": "R_50",
+    },
+}
+
+
+def hear(adapter: DerivAdapter, message: object) -> Sequence[VenueEvent]:
+    return adapter.receive(json.dumps(message))
+
+
+def confirm(adapter: DerivAdapter, req_id: int, *, symbol: str = "R_50", subscription: str = ID) -> Any:
+    """Answer a subscription's request, as the venue does."""
+    tick = {**TICK["tick"], "symbol": symbol}  # type: ignore[dict-item]
+    answer = {**TICK, "req_id": req_id, "subscription": {"id": subscription}, "tick": tick}
+    return hear(adapter, answer)
+
+
+def error(code: str, *, req_id: int | None, kind: str = "tick", message: str = "Because.") -> dict[str, Any]:
+    answer = {"echo_req": {}, "error": {"code": code, "message": message}, "msg_type": kind}
+    return answer if req_id is None else {**answer, "req_id": req_id}
+
+
+def past_page(
+    times: Sequence[object], *, req_id: int, prices: Sequence[object] | None = None
+) -> dict[str, Any]:
+    told = {"times": times, "prices": [1.5] * len(times) if prices is None else prices}
+    return {"history": told, "msg_type": "history", "pip_size": 4, "req_id": req_id}

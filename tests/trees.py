@@ -38,9 +38,16 @@ async def until(condition: Callable[[], bool]) -> None:
             await trio.sleep(0.005)
 
 
-def make_settings(port: int, *, symbols: tuple[str, ...] = SYMBOLS, **changed: Any) -> Settings:
+def make_settings(
+    port: int,
+    *,
+    symbols: tuple[str, ...] = SYMBOLS,
+    protocol: str = "binance",
+    source: str = "quotes",
+    **changed: Any,
+) -> Settings:
     """Return settings of the simulated venue, as fast as can be."""
-    venue = VenueSettings(protocol="binance", url=f"ws://127.0.0.1:{port}/stream", source="quotes")
+    venue = VenueSettings(protocol=protocol, url=f"ws://127.0.0.1:{port}", source=source)
     settings = Settings(
         storage=StorageSettings(flush_after_ms=10, store_every_ms=100),
         supervision=SupervisionSettings(start_delay_ms=1, backoff_min_s=0.01, backoff_max_s=0.05),
@@ -104,15 +111,18 @@ async def grown_tree(
     desired: DesiredState | None = None,
     handle: Handle | None = None,
     symbols: tuple[str, ...] = SYMBOLS,
+    protocol: str = "binance",
     faults: tuple[Fault, ...] = (),
     **changed: Any,
 ) -> AsyncIterator[Grown]:
     """Run a tree beside its simulated venue; stop it in order at the end of the block."""
     async with trio.open_nursery() as nursery:
-        options = SimulateOptions(rate=20.0, markets=(*SYMBOLS, "AUDUSD"), faults=faults)
+        options = SimulateOptions(protocol=protocol, rate=20.0, markets=(*SYMBOLS, "AUDUSD"), faults=faults)
         port: int = await nursery.start(serve, options)
         tree = make_tree(
-            make_settings(port, symbols=symbols, **changed), state_dir, desired or DesiredState()
+            make_settings(port, symbols=symbols, protocol=protocol, **changed),
+            state_dir,
+            desired or DesiredState(),
         )
         lag = status.LoopLag()
         commands = Operator(

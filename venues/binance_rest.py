@@ -66,12 +66,12 @@ def ask_trades(request: HistoryRequest, base: str) -> HttpRequest:
     Where the session tells microseconds, history must too: the trade at the gap's edge would else
     come again with another time.
     """
-    from_ms, rest_us = divmod(request.from_us, 1_000)
-    first_ms = from_ms if rest_us else from_ms + 1
+    is_fine = _resolution_us(request) == 1
+    first_ms = request.from_us // 1_000 if is_fine else request.from_us // 1_000 + 1
     last_ms = max(first_ms, (request.to_us - 1) // 1_000)
     symbol = quote(request.symbol, safe="")
     query = f"symbol={symbol}&startTime={first_ms}&endTime={last_ms}&limit={MOST_TRADES}"
-    headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if _resolution_us(request) == 1 else {}
+    headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if is_fine else {}
     return HttpRequest("GET", f"{base}/api/v3/aggTrades?{query}", headers)
 
 
@@ -133,6 +133,9 @@ def _read_problem(body: bytes, cause: Exception) -> Problem:
 # Weight 4 each, of 6,000 a minute and address (rate limits of exchangeInfo, which may change): half a
 # second takes 480.
 HISTORY = History(
-    kind=HistoryKind.TICKS, spacing_s=0.5, rest=RestHistory(request=ask_trades, read=read_trades)
+    kind=HistoryKind.TICKS,
+    spacing_s=0.5,
+    rest=RestHistory(request=ask_trades, read=read_trades),
+    source="trades",
 )
 LISTING = RestListing(request=ask_markets, read=read_markets)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from domain.errors import RemoteProtocolError
 from venues.deriv_address import LEGACY, NEW_URL, check_settings, make_upgrade
-from venues.deriv_errors import Failure, failure_of, reason_of
+from venues.deriv_errors import Failure, failure_of, meant_for_all, reason_of
 from venues.deriv_frames import (
     KNOWN_FIELDS,
     SECOND_US,
@@ -34,7 +34,6 @@ from venues.protocol import (
     Balances,
     Budget,
     Closed,
-    Denied,
     History,
     HistoryKind,
     HistoryRequest,
@@ -44,14 +43,11 @@ from venues.protocol import (
     ServerTime,
     SessionContext,
     Subscribed,
-    Throttled,
     TokenUse,
     Unknown,
     Venue,
     VenueEvent,
 )
-
-PATIENCE_S = 60.0  # the shorter of the budgets' two windows
 
 
 class DerivAdapter:
@@ -70,8 +66,8 @@ class DerivAdapter:
         self._listing = DerivListing(now_us=context.started_us)
         self._groups: dict[str, str] = {}  # account → demo or real
         self._asked: dict[int, str] = {}  # other requests → their call
-        self._hours_asked: dict[int, str] = {}  # request → symbol
         self._ping_id = -1  # of the latest `time` that measures the way
+        self._lost_id = -1  # of the one before: what was asked earlier is not answered any more
         self._fields = FieldWatch(KNOWN_FIELDS)
         self._readers: dict[str, Callable[[DerivFrame], Sequence[VenueEvent]]] = {
             "active_symbols": self._take_listing,
@@ -110,7 +106,7 @@ class DerivAdapter:
     def ping(self) -> list[str]:
         """Ask for the venue's clock, and ping: it closes after two minutes without a request."""
         clock = self._ask("time", time=1)
-        self._ping_id = self._last_id
+        self._lost_id, self._ping_id = self._ping_id, self._last_id
         return [clock, self._ask("ping", ping=1)]
 
     def refresh(self) -> list[str]:
@@ -167,7 +163,10 @@ class DerivAdapter:
             return (Unknown(kind[:MOST_LETTERS]),)
         else:
             raise ValueError("neither an answer nor a price: it has no msg_type")
-        return (*events, *self._ask_hours())
+        if self._subscriptions.is_asking(since=self._lost_id):
+            return events  # hours can wait
+        frames = self._listing.ask_hours(next_id=self._next_id, since=self._lost_id)
+        return (*events, *_unless_empty(Send(frames)))
 
     def _look(self, frame: str | bytes, *, kind: str) -> Sequence[NewFields]:
         return self._fields.compare(kind, fields_of(frame, kind=kind))
@@ -209,9 +208,9 @@ class DerivAdapter:
         return self._listing.take(message.active_symbols)
 
     def _take_hours(self, message: DerivFrame) -> Sequence[VenueEvent]:
-        if message.req_id not in self._hours_asked:
+        if message.req_id is None or not self._listing.has_asked(message.req_id):
             return (Unknown("answer to nobody"),)
-        return self._listing.take_hours(self._hours_asked.pop(message.req_id), message.contracts_for)
+        return self._listing.take_hours(message.req_id, message.contracts_for)
 
     def _take_account(self, message: DerivFrame) -> Sequence[VenueEvent]:
         account = read_account(message.authorize)
@@ -231,17 +230,6 @@ class DerivAdapter:
             return (Unknown("answer to nobody"),)
         return (self._history.candles(message.req_id, message.candles),)
 
-    def _ask_hours(self) -> Sequence[Send]:
-        """Ask for one market's hours, unless somebody waits for something more important."""
-        if self._subscriptions.is_asking or self._hours_asked:
-            return ()
-        symbol = self._listing.next_wanted()
-        if symbol is None:
-            return ()
-        req_id = self._next_id()
-        self._hours_asked[req_id] = symbol
-        return (Send((request(contracts_for=symbol, req_id=req_id),)),)
-
     # --- errors -------------------------------------------------------------------------------
 
     def _take_error(self, error: DerivError, req_id: int | None) -> Sequence[VenueEvent]:
@@ -251,7 +239,7 @@ class DerivAdapter:
         if req_id is not None:
             call = self._asked.pop(req_id, "")
             told = self._fail(req_id, failure, reason)
-        return (*told, *_meant_for_all(failure, reason, call=call)) or (
+        return (*told, *meant_for_all(failure, reason, call=call)) or (
             Unknown(f"error: {error.code[:MOST_LETTERS]}"),
         )
 
@@ -264,9 +252,10 @@ class DerivAdapter:
         if req_id in self._history:
             page = self._history.fail(req_id, reason)
             return (page,) if failure in (Failure.REFUSED, Failure.CLOSED) else ()
-        symbol = self._hours_asked.pop(req_id, None)
-        if symbol is not None and failure is not Failure.REFUSED:
-            self._listing.lose_hours(symbol)
+        if self._listing.has_asked(req_id) and failure is Failure.REFUSED:
+            self._listing.forgo_hours(req_id)
+        elif self._listing.has_asked(req_id):
+            self._listing.retry_hours(req_id)
         return ()
 
     def _fail_subscription(self, req_id: int, failure: Failure, reason: str) -> Sequence[VenueEvent]:
@@ -277,15 +266,6 @@ class DerivAdapter:
             self._listing.close(symbol)
             return (Closed((symbol,), reason),)
         return (Refused((symbol,), reason),) if failure is Failure.REFUSED else ()
-
-
-def _meant_for_all(failure: Failure, reason: str, *, call: str) -> Sequence[Denied | Throttled]:
-    """Return what an error means for the whole session, whichever request it answers."""
-    if failure is Failure.THROTTLED or (call == "authorize" and failure is Failure.PASSING):
-        return (Throttled(f"Deriv asks for patience: {reason}", PATIENCE_S),)
-    if failure is Failure.DENIED or call == "authorize":
-        return (Denied(f"Deriv lets nobody in with this token or app_id: {reason}; set a new one"),)
-    return ()
 
 
 def _unless_empty(send: Send) -> Sequence[Send]:

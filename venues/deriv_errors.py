@@ -1,8 +1,12 @@
 """What Deriv's error codes mean for whoever asked."""
 
 import enum
+from collections.abc import Sequence
 
 from venues.deriv_frames import DerivError
+from venues.protocol import Denied, Throttled
+
+PATIENCE_S = 60.0  # the shorter of the budgets' two windows
 
 
 class Failure(enum.Enum):
@@ -42,3 +46,12 @@ def failure_of(error: DerivError) -> Failure:
 def reason_of(error: DerivError) -> str:
     """Return an error for people: `The token is invalid. (InvalidToken)`."""
     return f"{error.message} ({error.code})" if error.message else error.code
+
+
+def meant_for_all(failure: Failure, reason: str, *, call: str) -> Sequence[Denied | Throttled]:
+    """Return what an error means for the whole session, whichever request it answers."""
+    if failure is Failure.THROTTLED or (call == "authorize" and failure is Failure.PASSING):
+        return (Throttled(f"Deriv asks for patience: {reason}", PATIENCE_S),)
+    if failure is Failure.DENIED or call == "authorize":
+        return (Denied(f"Deriv lets nobody in with this token or app_id: {reason}; set a new one"),)
+    return ()

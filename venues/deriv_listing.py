@@ -1,12 +1,12 @@
 """Deriv's list of markets: names, whether they are open, and when they open and close."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from domain.instruments import Instrument, Listing, StakeLimit
-from venues.deriv_frames import SECOND_US, UNREADABLE, read_seconds
+from venues.deriv_frames import SECOND_US, UNREADABLE, read_seconds, request
 from venues.protocol import StakeLimits, Unknown
 
 HOURS_HOLD_US = 6 * 3_600 * SECOND_US  # hours are those of a day: asked again four times in it
@@ -74,6 +74,7 @@ class DerivListing:
         self._instruments: dict[str, Instrument] = {}
         self._asked_us: dict[str, int] = {}  # when we asked for a market's hours
         self._wanted: dict[str, None] = {}
+        self._asked: dict[int, str] = {}  # request → symbol
 
     def take(self, data: msgspec.Raw) -> Sequence[Listing | Unknown]:
         """Take the whole list; what is no market in it is skipped and told."""
@@ -91,8 +92,9 @@ class DerivListing:
         listing = Listing(tuple(told.values()), is_whole=True)
         return (listing, *[Unknown("active_symbols item")] * skipped)
 
-    def take_hours(self, symbol: str, data: msgspec.Raw) -> Sequence[Listing | StakeLimits]:
+    def take_hours(self, req_id: int, data: msgspec.Raw) -> Sequence[Listing | StakeLimits]:
         """Take one market's hours, and the stakes where they are told."""
+        symbol = self._asked.pop(req_id)
         told = _decode_contracts(data)
         opens_us = None if told.open is None else read_seconds(told.open)
         closes_us = None if told.close is None else read_seconds(told.close)
@@ -116,17 +118,28 @@ class DerivListing:
         """Want these markets' hours, where we do not know them or they are over."""
         self._wanted |= {symbol: None for symbol in symbols if self._is_due(symbol)}
 
-    def next_wanted(self) -> str | None:
-        """Return whose hours to ask for now, None where nobody's."""
-        for symbol in self._wanted:
-            del self._wanted[symbol]
-            self._asked_us[symbol] = self.now_us
-            return symbol
-        return None
+    def ask_hours(self, *, next_id: Callable[[], int], since: int) -> tuple[str, ...]:
+        """Return the request for one market's hours; none while one later than `since` is under way."""
+        if not self._wanted or any(req_id > since for req_id in self._asked):
+            return ()
+        symbol = next(iter(self._wanted))
+        del self._wanted[symbol]
+        self._asked_us[symbol] = self.now_us
+        req_id = next_id()
+        self._asked[req_id] = symbol
+        return (request(contracts_for=symbol, req_id=req_id),)
 
-    def lose_hours(self, symbol: str) -> None:
-        """The venue did not answer: they are to be asked for again."""
-        self._asked_us.pop(symbol, None)
+    def has_asked(self, req_id: int) -> bool:
+        """Return whether this request asks for hours and is not answered yet."""
+        return req_id in self._asked
+
+    def forgo_hours(self, req_id: int) -> None:
+        """The venue has no hours for us."""
+        del self._asked[req_id]
+
+    def retry_hours(self, req_id: int) -> None:
+        """The venue does not answer now: they are to be asked for again."""
+        del self._asked_us[self._asked.pop(req_id)]
 
     def _is_due(self, symbol: str) -> bool:
         asked_us = self._asked_us.get(symbol)

@@ -27,10 +27,9 @@ class DerivSubscriptions:
         """The symbols whose prices are wanted."""
         return list(self._ids)
 
-    @property
-    def is_asking(self) -> bool:
-        """Whether any subscription waits for its answer."""
-        return bool(self._asked)
+    def is_asking(self, *, since: int) -> bool:
+        """Return whether a request later than `since` waits for its answer; older ones are lost."""
+        return any(req_id > since for req_id in self._asked)
 
     def id_of(self, symbol: str) -> str | None:
         """Return a subscription's id, "" where the venue has not told it; None: not wanted."""

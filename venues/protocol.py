@@ -217,7 +217,8 @@ class History:
     """What a venue offers of its past, and how often it may be asked.
 
     `rest` is None where the socket is asked (`Adapter.ask_history`). `longest_us` bounds how far
-    back it goes, None where nobody knows. `timeframes_s` are the candles it has, () for any.
+    back it goes, None where nobody knows. `timeframes_s` are the candles it has, () for any. `source`
+    is which of the venue's sources its ticks are, None for whichever is set.
     """
 
     kind: HistoryKind
@@ -225,6 +226,7 @@ class History:
     rest: RestHistory | None = None
     timeframes_s: tuple[int, ...] = ()
     longest_us: int | None = None
+    source: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -344,6 +346,8 @@ class Venue:
     # Of the upgrade, and of close frames: trying again is no use. What to do about it.
     permanent_statuses: Mapping[int, str] = attrs.field(factory=dict)
     permanent_closes: Mapping[int, str] = attrs.field(factory=dict)
+    # Of the upgrade: for how many seconds at least nothing is to be tried, whatever Retry-After says.
+    throttled_statuses: Mapping[int, float] = attrs.field(factory=dict)
     ping_every_s: float | None = None
     lists_markets: bool = False  # a `Listing` comes in every session, before anything is subscribed
     refresh_every_s: float | None = None  # the list, while a market is closed

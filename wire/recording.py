@@ -1,18 +1,21 @@
 r"""Recordings: the frames of one or more sockets in a file, one JSON object a line.
 
 `{"at_us": 1633998512063357, "dir": "in", "frame": "{\"stream\": …}"}`: `at_us` is the wall clock in
-UTC, `dir` is `in` (from the venue) or `out` (to it), `frame` the text as on the wire.
+UTC, `dir` is `in` (from the venue) or `out` (to it), `frame` the text as on the wire, but for what
+`wire/blanking.py` takes out of it.
 """
 
 import contextlib
 import enum
+import gzip
 import logging
 import os
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import attrs
 import msgspec
@@ -20,10 +23,14 @@ import msgspec
 from domain.clock import now_us
 from domain.errors import ConfigError
 from domain.events import Event, emit
+from wire import rotation
+from wire.blanking import blank, blank_literally
+from wire.rotation import Rotation
 
-MAX_BYTES = 512 * 2**20  # of a file; a recording is for looking at, not an archive
 FLUSH_EVERY_S = 1.0  # at most so much is lost when the process is killed while frames flow
 BUFFER_BYTES = 64 * 2**10
+MOST_SECRETS = 16  # the latest; of a venue whose token changes daily the oldest is two weeks old
+GZIP_MAGIC = b"\x1f\x8b"
 SAMPLE_CHARACTERS = 80  # of a bad line, as an error shows it
 
 
@@ -56,8 +63,10 @@ _decode = msgspec.json.Decoder(_Line).decode
 class Recorder:
     """Appends the frames of a feed to a file, and never disturbs the feed.
 
-    The file is opened by the first frame, with mode 0600: frames may name an account. Recording
-    stops for good, with one warning, at 512 MiB and on the first error of the file system.
+    The file is opened by the first frame, with mode 0600. What names an account or opens it is
+    blanked. At 64 MiB the file is put aside and compressed, the oldest beyond 512 MiB goes (see
+    `wire/rotation.py`). Recording stops for good, with one warning, on the first error of the file
+    system.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,6 +75,14 @@ class Recorder:
         self._size = 0
         self._flushed_at = 0.0
         self._has_stopped = False
+        self._rotation: Rotation | None = None  # none where the path is no file: a pipe, /dev/stdout
+        self._secrets: dict[str, None] = {}
+
+    def keep_secret(self, secret: str) -> None:
+        """Blank this text from now on, wherever it stands in a frame."""
+        self._secrets[secret] = None
+        if len(self._secrets) > MOST_SECRETS:
+            del self._secrets[next(iter(self._secrets))]
 
     def record_in(self, frame: str) -> None:
         """Record a frame that came from the venue."""
@@ -85,27 +102,40 @@ class Recorder:
     def _record(self, frame: str, *, direction: Direction) -> None:
         if self._has_stopped:
             return
+        frame = blank(frame)
+        for secret in self._secrets:
+            frame = blank_literally(frame, secret)
         line = _encode(_Line(at_us=now_us(), direction=direction, frame=frame)) + b"\n"
         try:
             file = self._file or self._open()
-            if self._size + len(line) > MAX_BYTES:
-                self._stop(f"has reached its limit of {MAX_BYTES:,} bytes")
-                return
+            if self._size + len(line) > rotation.PART_BYTES and self._rotation is not None and self._size:
+                file = self._begin_another(file)
             file.write(line)
             self._size += len(line)
             self._flush_sometimes(file)
         except OSError as exc:
             self._stop(f"cannot be written: {exc.strerror or exc}")
 
+    def _begin_another(self, file: BinaryIO) -> BinaryIO:
+        """Put the full file aside; return the new one."""
+        assert self._rotation is not None
+        file.close()
+        self._rotation.put_aside()
+        return self._open()
+
     def _open(self) -> BinaryIO:
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._file = file = os.fdopen(handle, "ab", buffering=BUFFER_BYTES)
         status = os.fstat(handle)
+        self._size = 0
         if stat.S_ISREG(status.st_mode):
             os.fchmod(handle, 0o600)  # a file that was there before may be readable by others
             self._size = status.st_size
             if self._size and os.pread(handle, 1, self._size - 1) != b"\n":
                 self._size += file.write(b"\n")  # its last writer was killed inside a line
+            if self._rotation is None:
+                self._rotation = Rotation(self._path)
+                self._rotation.tidy()  # what another process left behind
         return file
 
     def _flush_sometimes(self, file: BinaryIO) -> None:
@@ -131,17 +161,27 @@ class Recorder:
 
 
 def read(path: Path) -> Iterator[Frame]:
-    """Yield the frames of a recording in the file's order, reading as it goes.
+    """Yield the frames of a recording in the file's order, reading as it goes; one may be compressed.
 
     Raises `ConfigError` naming the file, the line and what stands there if a line is not a frame,
     or if the file cannot be read.
     """
     try:
-        with path.open("rb") as lines:
+        with _opened(path) as lines:
             for number, line in enumerate(lines, start=1):
                 yield _parse(line, where=f"{path}, line {number}")
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    except (OSError, EOFError, zlib.error) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise ConfigError(f"{path}: cannot be read: {reason}") from exc
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open it for reading lines; whether it is compressed says its beginning, not its name."""
+    file = path.open("rb")
+    if file.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)] != GZIP_MAGIC:
+        return file
+    file.close()
+    return cast(BinaryIO, gzip.open(path))
 
 
 def _parse(line: bytes, *, where: str) -> Frame:

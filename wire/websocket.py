@@ -28,7 +28,7 @@ from domain.errors import (
     MarketdError,
     RemoteProtocolError,
     UpgradeRefused,
-    VenueThrottled,
+    UpgradeThrottled,
 )
 from wire.upgrade import UpgradeStream
 
@@ -115,7 +115,7 @@ async def dial(
 
     Leaving the block by an exception drops the socket at once; a clean exit closes it with a
     deadline. Raises ConnectionLost (ConnectionClosed after a close frame), UpgradeRefused,
-    VenueThrottled, RemoteProtocolError; ConfigError for an address that is none.
+    UpgradeThrottled, RemoteProtocolError; ConfigError for an address that is none.
     """
     deadline = trio.current_time() + timeout_s
     try:
@@ -252,7 +252,8 @@ def _refused(error: trio_websocket.ConnectionRejected) -> MarketdError:
     status = error.status_code
     message = _refusal(error)
     if status in THROTTLED_STATUSES or (status == 503 and _header(error, b"retry-after")):
-        return VenueThrottled(message, retry_after_s=retry_after_s(_header(error, b"retry-after")))
+        wait_s = retry_after_s(_header(error, b"retry-after"))
+        return UpgradeThrottled(message, retry_after_s=wait_s, status=status)
     return UpgradeRefused(message, status=status)
 
 

@@ -13,11 +13,17 @@ from domain.errors import ConfigError
 from domain.market import VENUE_PATTERN
 from supervisor.reference import SECTION_ORDER, as_toml, keys_of, promise_of
 from supervisor.settings import FILE_NAME, UNUSED_SECTIONS, read_settings
-from venues import VENUES
+from venues import PROTOCOLS, find_venue
+from venues.protocol import TokenUse
 
 EMBEDDED = "sqlite"
 # What to offer first; the symbols are the venue's own spelling.
-EXAMPLE_SYMBOLS: Mapping[str, tuple[str, ...]] = {"binance": ("BTCUSDT", "ETHUSDT")}
+EXAMPLE_SYMBOLS: Mapping[str, tuple[str, ...]] = {
+    "olymptrade": ("EURUSD", "GBPUSD", "USDJPY"),
+    "deriv": ("EURUSD", "GBPUSD", "USDJPY"),
+    "binance": ("BTCUSDT", "ETHUSDT"),
+    "kraken": ("EURUSD", "GBPUSD", "BTCUSD"),
+}
 
 HEAD = """# Settings of marketd. Lines that begin with `#` are defaults: remove the `#` to change one.
 # `marketd check` tells whether all is well; docs/settings.md explains every key.
@@ -55,8 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as exc:
         print(f"{path}: cannot be written: {exc.strerror}", file=sys.stderr)
         return 1
-    print(f"wrote {path}; next: `marketd check`, then `marketd run`")
+    log_in = f"`marketd token set {answers.venue}`, then " if _needs_token(answers) else ""
+    print(f"wrote {path}; next: {log_in}`marketd check`, then `marketd run`")
     return 0
+
+
+def _needs_token(answers: Answers) -> bool:
+    return find_venue(answers.protocol).token is TokenUse.REQUIRED
 
 
 def is_interactive() -> bool:
@@ -76,7 +87,7 @@ def write_new(path: Path, text: str) -> None:
 
 def ask_all(ask: Callable[[str], str], tell: Callable[[str], None]) -> Answers:
     """Ask everything, each question again until its answer makes good settings."""
-    protocols = ", ".join(sorted(VENUES))
+    protocols = ", ".join(PROTOCOLS)
     questions = (
         ("protocol", f"Protocol of the venue ({protocols})"),
         ("venue", "Name of the venue, as in EURUSD@NAME"),

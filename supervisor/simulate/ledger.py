@@ -54,7 +54,7 @@ class FileLedger:
 
     def add(self, ticks: Sequence[SimulatedTick], *, sent_us: int) -> None:
         """Take note of ticks that were handed to one socket."""
-        for _, _, symbol, ts_us, seq, price in ticks:
+        for _, _, symbol, ts_us, seq, price, _ in ticks:
             self._lines.append(
                 f'{{"symbol":"{symbol}","ts_us":{"null" if ts_us is None else ts_us},'
                 f'"seq":{"null" if seq is None else seq},"price":{price!r},"sent_us":{sent_us}}}\n'

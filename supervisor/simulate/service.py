@@ -18,6 +18,7 @@ from venues import find_venue
 from venues.simulated.binance import SimulatedBinance
 from venues.simulated.deriv import SimulatedDeriv
 from venues.simulated.faults import Schedule
+from venues.simulated.kraken import SimulatedKraken
 from venues.simulated.olymptrade import SimulatedOlympTrade
 from venues.simulated.prices import PriceLoop, PricePath, PriceSource, Quote, parse_prices
 from venues.simulated.protocol import SimulatedVenue
@@ -29,6 +30,7 @@ MAKERS: Mapping[str, Callable[..., SimulatedVenue]] = {
     "olymptrade": SimulatedOlympTrade,
     "deriv": SimulatedDeriv,
     "binance": SimulatedBinance,
+    "kraken": SimulatedKraken,
 }
 
 

@@ -64,7 +64,7 @@ class ServedSocket:
 
     def deliver(self, tick: SimulatedTick) -> None:
         """Send a tick, as far as the faults that are on let it through."""
-        self._put_data(self.session.frame(tick), symbol=tick.symbol, ticks=(tick,))
+        self._put_data(self.session.frame(tick), symbol=tick.symbol, ticks=(tick, *tick.more))
 
     def send(self, text: str) -> None:
         """Send a text frame, unless the venue is silent or the socket frozen."""
@@ -88,7 +88,7 @@ class ServedSocket:
         if tick is None:
             self._put_data(frame, symbol=None, ticks=())
         else:
-            self._put_data(frame, symbol=tick.symbol, ticks=(tick,))
+            self._put_data(frame, symbol=tick.symbol, ticks=(tick, *tick.more))
 
     def ping(self) -> None:
         """Send a ping, unless the socket is frozen or closing."""

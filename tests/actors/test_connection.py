@@ -9,13 +9,20 @@ import pytest
 import trio
 import trio.testing
 from feeds import AnswersLikeBinance, Feed, NeverConfirms, RefusesEverySymbol, make_feed, serving, trade
-from loopback import HOST, never_says_goodbye, tcp_server
+from loopback import HOST, never_says_goodbye, read_request, tcp_server
 from trio.testing import MockClock
 from trio_websocket import WebSocketConnection
 
 from actors.mailbox import Answer
 from actors.session import MAX_UNDECODABLE, Session
-from domain.errors import ConnectionClosed, ConnectionLost, MarketdError, PermanentError, RemoteProtocolError
+from domain.errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    MarketdError,
+    PermanentError,
+    RemoteProtocolError,
+    VenueThrottled,
+)
 from domain.market import PriceUpdate
 from domain.messages import Close, Resubscribe, Subscribe, Unsubscribe
 from supervisor.policy import flatten
@@ -283,6 +290,29 @@ async def test_a_dead_peer_is_lost_within_fifteen_seconds(patient_clock: MockClo
         await running.ended.wait()
         assert trio.current_time() == pytest.approx(opened + 15.0)
     assert [type(error) for error in running.errors] == [ConnectionLost]
+
+
+@pytest.mark.parametrize(
+    ("head", "waits_s"),
+    [
+        ("403 Forbidden", 600.0),
+        ("429 Too Many Requests\r\nRetry-After: 2", 600.0),
+        ("429 Too Many Requests\r\nRetry-After: 900", 900.0),
+    ],
+)
+async def test_a_venue_that_bans_is_left_alone_as_long_as_its_bans_last(
+    patient_clock: MockClock, head: str, waits_s: float
+) -> None:
+    async def bans(stream: trio.abc.Stream) -> None:
+        await read_request(stream)
+        await stream.send_all(f"HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    async with tcp_server(bans) as port:
+        running = Running(make_feed(url=f"ws://{HOST}:{port}/", venue=find_venue("kraken")))
+        await running.run()
+    (error,) = running.errors
+    assert isinstance(error, VenueThrottled)
+    assert error.retry_after_s == waits_s
 
 
 async def test_a_drop_takes_the_link_down_and_fails_who_waits(patient_clock: MockClock) -> None:

@@ -300,7 +300,7 @@ WITHOUT_BUDGET = """
 import attrs
 import venues, venues.binance
 venue = attrs.evolve(venues.binance.VENUE, connect_budgets=())
-venues.binance.VENUE = venues.VENUES["binance"] = venue
+venues.binance.VENUE = venues._found["binance"] = venue
 """
 DROPS = 1_000
 GROWTH_BYTES = 4 * 2**20  # RSS comes in pages and arenas; a leak of 5 KB a reconnect would show

@@ -26,7 +26,7 @@ TOP = (
 MARKET = (
     "id symbol venue state desired reason last_tick_us age_ms price ticks duplicates restarts gaps next_try_s"
 )
-VENUE = "name protocol listed_us markets open skew_ms"
+VENUE = "name protocol listed_us markets open skew_ms token"
 CONNECTION = "name venue state reason markets frames unknown_frames new_fields restarts rtt_ms"
 WRITER = (
     "accepted stored dropped journal_batches journal_bytes unjournaled days_until_full db db_reason "

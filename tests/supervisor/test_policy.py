@@ -12,6 +12,7 @@ from domain.errors import (
     RejectedError,
     RemoteProtocolError,
     UpgradeRefused,
+    UpgradeThrottled,
     VenueSilent,
     VenueThrottled,
 )
@@ -190,6 +191,7 @@ CLASSES = [
     (VenueSilent("silent"), Blame.OUTSIDE),
     (VenueThrottled("busy", retry_after_s=1.0), Blame.OUTSIDE),
     (UpgradeRefused("no", status=500), Blame.OUTSIDE),
+    (UpgradeThrottled("busy", retry_after_s=1.0, status=429), Blame.OUTSIDE),
     (RemoteProtocolError("garbage"), Blame.OUTSIDE),
     (PermanentError("unknown symbol"), Blame.PERMANENT),
     (LocalProtocolError("we sent it"), Blame.OURS),

@@ -267,7 +267,6 @@ def test_what_has_no_effect_yet_is_listed_by_key() -> None:
         "[alerts]",
         "[service] language",
         "[service] zone",
-        "[venues.one] token_file",
         "[venues.one] account",
         "[[markets]] #1 strategies",
     ]

@@ -22,7 +22,7 @@ CONTRACT = {
         "id", "symbol", "venue", "state", "desired", "reason", "last_tick_us", "age_ms", "price",
         "ticks", "duplicates", "restarts", "gaps", "next_try_s",
     },
-    "venue": {"name", "protocol", "listed_us", "markets", "open", "skew_ms"},
+    "venue": {"name", "protocol", "listed_us", "markets", "open", "skew_ms", "token"},
     "connection": {
         "name", "venue", "state", "reason", "markets", "frames", "unknown_frames", "new_fields",
         "restarts", "rtt_ms",

@@ -13,13 +13,13 @@ from domain.token import HOUR_US
 from supervisor import tokens as tokens_module
 from supervisor.token_files import make_folder, read_token, refresh_path, write_token
 from supervisor.tokens import Tokens
-from venues import VENUES
+from venues import find_venue
 from venues.olymptrade_token import REFRESH_TOKEN
 from venues.protocol import HttpRequest, TokenUse, Venue, VenueSettings
 from wire.rest import Answer
 
 BEGIN_US = 1_795_000_000_000_000
-VENUE = attrs.evolve(VENUES["binance"], token=TokenUse.REQUIRED, refresh_token=REFRESH_TOKEN)
+VENUE = attrs.evolve(find_venue("binance"), token=TokenUse.REQUIRED, refresh_token=REFRESH_TOKEN)
 SETTINGS = VenueSettings(protocol="binance")
 NAME = "olymp"
 
@@ -160,7 +160,7 @@ async def test_a_file_that_others_can_read_is_refused_with_what_to_do(
 async def test_a_venue_without_tokens_reads_no_file(world: World, autojump_clock: MockClock) -> None:
     world.set("no token: others can read it")
     world.path.chmod(0o644)
-    world.tokens.add_venue(NAME, venue=VENUES["binance"], settings=SETTINGS)
+    world.tokens.add_venue(NAME, venue=find_venue("binance"), settings=SETTINGS)
     assert world.tokens.token_for(NAME) is None
 
 

@@ -130,7 +130,7 @@ def contracts_for(market: DerivMarket, *, at_us: int) -> dict[str, object]:
     return {
         "available": available,
         "close": None if told.closes_us is None else told.closes_us // SECOND_US,
-        "open": None if told.opens_us is None else told.opens_us // SECOND_US,
+        "open": None if told.opens_us is None else -(-told.opens_us // SECOND_US),  # not before
         "feed_license": "realtime",
         "hit_count": len(available),
         "spot": None if market.latest is None else market.latest.price,

@@ -55,7 +55,7 @@ class DerivMarket:
         self._epoch = -1
 
     def lock(self, *, until_us: int | None) -> None:
-        """Close it, whatever its hours say."""
+        """Close it until then, None: until it is unlocked; whatever its hours say."""
         self._is_locked, self._locked_until_us = True, until_us
 
     def unlock(self) -> None:
@@ -64,8 +64,9 @@ class DerivMarket:
 
     def opening(self, *, at_us: int) -> Opening:
         """Return whether it is open, and when that changes."""
-        if self._is_locked:
-            return Opening(False, None, self._locked_until_us)
+        until_us = self._locked_until_us
+        if self._is_locked and (until_us is None or at_us < until_us):
+            return Opening(False, None, until_us)
         return opening(self._hours, self.symbol, at_us=at_us)
 
     def move(self, *, at_us: int) -> SimulatedTick | None:

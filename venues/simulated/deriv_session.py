@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from venues.simulated import deriv_answers, deriv_limits
+from venues.simulated.deriv_account import DerivAccount
 from venues.simulated.deriv_answers import LEGACY_ONLY, Dialect, Failed, check_fields, invalid
 from venues.simulated.deriv_market import DerivMarket, read_tick
 from venues.simulated.limits import Limit
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 LATE_S = 0.4  # longer than a client waits between two requests: answers overtake each other
 LATE_EVERY = 4  # requests
 SOMETIMES_LATE = frozenset({"ticks", "ticks_history", "forget", "contracts_for", "active_symbols"})
-TOKEN_PATTERN = re.compile(r"[\w\-]{1,128}")
-INVALID_TOKENS = ("invalid", "expired")  # how tokens begin that this venue does not take
-LOGIN_ID = "VRTC1000001"
 STREAMS = frozenset({"balance", "candles", "proposal", "proposal_open_contract", "ticks", "transaction"})
 PRICES = re.compile(r'"(ask|bid|quote)":([0-9.]+)')
 
@@ -32,10 +30,9 @@ Reply = Mapping[str, object]
 
 
 class _Subscription(NamedTuple):
-    """One stream of one socket, and the request whose echo each of its messages carries."""
+    """One market's prices on one socket, and the request whose echo each message carries."""
 
     id: str
-    stream: str  # ticks, balance
     request: Mapping[str, Any]
 
 
@@ -49,8 +46,7 @@ class DerivSession:
         self._dialect = dialect
         self._number = number
         self._watched: dict[str, _Subscription] = {}  # by the venue's symbol
-        self._balance: _Subscription | None = None
-        self._is_in = False  # logged in
+        self._account = DerivAccount()
         self._is_over = False
         self._heard_us = venue.now_us
         self._at_s = 0.0  # monotonic; the latest frame
@@ -59,8 +55,8 @@ class DerivSession:
         self._pings = Limit(most=deriv_limits.MOST_PINGS_A_SECOND, window_s=1.0)
         self._handlers: dict[str, Callable[[Mapping[str, Any]], Sequence[Reply]]] = {
             "active_symbols": self._list,
-            "authorize": self._log_in,
-            "balance": self._tell_balance,
+            "authorize": self._account.log_in,
+            "balance": lambda fields: self._account.tell_balance(fields, next_id=self._next_id),
             "contracts_for": self._tell_contracts,
             "forget": self._forget,
             "forget_all": self._forget_all,
@@ -93,7 +89,7 @@ class DerivSession:
         if self._exceeds(call):
             return [self._throttle(call, fields)]
         self._requests += 1
-        if call in SOMETIMES_LATE and self._requests % LATE_EVERY == 0:
+        if self._is_late(call):
             self.host.call_later(LATE_S, lambda: self._send_late(call, fields))
             return []
         return self._answer(call, fields)
@@ -130,7 +126,7 @@ class DerivSession:
         """End every subscription, and make room for another socket."""
         self._is_over = True
         self._watched.clear()
-        self._balance = None
+        self._account.forget()
         self._venue.leave(self)
 
     def pass_time(self) -> None:
@@ -141,6 +137,11 @@ class DerivSession:
             self._end(1001, "no request for two minutes")
 
     # --- answering ----------------------------------------------------------------------------
+
+    def _is_late(self, call: str) -> bool:
+        if call == "ticks" and not self.subscribes:
+            return False  # faults count from the first subscribe: it is to be plain when that was
+        return call in SOMETIMES_LATE and self._requests % LATE_EVERY == 0
 
     def _send_late(self, call: str, fields: Mapping[str, Any]) -> None:
         if not self._is_over:
@@ -219,12 +220,12 @@ class DerivSession:
     def _check_room(self, name: str) -> None:
         if name in self._watched:
             raise Failed("AlreadySubscribed", f"You are already subscribed to {name}.")
-        if len(self._watched) + (self._balance is not None) >= deriv_limits.MOST_SUBSCRIPTIONS:
+        if len(self._watched) + self._account.subscriptions >= deriv_limits.MOST_SUBSCRIPTIONS:
             self._venue.bans += 1
             raise Failed("RateLimit", "Too many subscriptions on this connection.")
 
     def _start(self, name: str, fields: Mapping[str, Any]) -> Reply:
-        subscription = self._watched[name] = _Subscription(self._next_id(), "ticks", fields)
+        subscription = self._watched[name] = _Subscription(self._next_id(), fields)
         self.subscribes += 1
         market = self._venue.markets.get(name)
         if market is None:
@@ -250,10 +251,9 @@ class DerivSession:
         found = [wire for wire, subscription in self._watched.items() if subscription.id == wanted]
         for wire in found:
             del self._watched[wire]
-        is_balance = self._balance is not None and self._balance.id == wanted
-        if is_balance:
-            self._balance = None
-        return [{"forget": int(bool(found) or is_balance)}]
+        if wanted == self._account.subscription:
+            found += self._account.forget()
+        return [{"forget": int(bool(found))}]
 
     def _forget_all(self, fields: Mapping[str, Any]) -> list[Reply]:
         told = fields["forget_all"]
@@ -264,9 +264,8 @@ class DerivSession:
         if "ticks" in streams:
             ids += [subscription.id for subscription in self._watched.values()]
             self._watched.clear()
-        if "balance" in streams and self._balance is not None:
-            ids.append(self._balance.id)
-            self._balance = None
+        if "balance" in streams:
+            ids += self._account.forget()
         return [{"forget_all": ids}]
 
     def _list(self, fields: Mapping[str, Any]) -> list[Reply]:
@@ -283,34 +282,6 @@ class DerivSession:
     def _tell_history(self, fields: Mapping[str, Any]) -> list[Reply]:
         market = self._market(fields["ticks_history"])
         return [deriv_answers.history(market, fields, at_us=self._venue.now_us)]
-
-    def _log_in(self, fields: Mapping[str, Any]) -> list[Reply]:
-        token = fields["authorize"]
-        if not isinstance(token, str) or not TOKEN_PATTERN.fullmatch(token):
-            raise invalid("authorize")
-        if token.startswith(INVALID_TOKENS):
-            raise Failed("InvalidToken", "The token is invalid.")
-        self._is_in = True
-        account = {
-            "balance": 10000.0,
-            "currency": "USD",
-            "is_virtual": 1,
-            "loginid": LOGIN_ID,
-            "scopes": ["read", "trading_information"],
-            "user_id": 1,
-        }
-        return [{"authorize": account}]
-
-    def _tell_balance(self, fields: Mapping[str, Any]) -> list[Reply]:
-        if not self._is_in:
-            raise Failed("AuthorizationRequired", "Please log in.")
-        balance: dict[str, object] = {"balance": 10000.0, "currency": "USD", "loginid": LOGIN_ID}
-        if not fields.get("subscribe"):
-            return [{"balance": balance}]
-        if self._balance is not None:
-            raise Failed("AlreadySubscribed", "You are already subscribed to balance.")
-        self._balance = _Subscription(self._next_id(), "balance", fields)
-        return [{"balance": {**balance, "id": self._balance.id}, "subscription": {"id": self._balance.id}}]
 
     def _market(self, name: object) -> DerivMarket:
         market = self._venue.markets.get(name) if isinstance(name, str) else None

@@ -12,6 +12,7 @@ class SimulatedTick(NamedTuple):
 
     `symbol` is as the simulator's `--markets` spells it; `ts_us` and `seq` are as the wire carries
     them, None where it does not; `price` is what the client makes of the frame, to the last bit.
+    `more` are those of the same market that the same frame tells after it; `payload` is of all.
     """
 
     stream: str
@@ -20,6 +21,7 @@ class SimulatedTick(NamedTuple):
     ts_us: int | None
     seq: int | None
     price: float
+    more: tuple["SimulatedTick", ...] = ()
 
 
 Deliver = Callable[[SimulatedTick], None]  # takes a tick for one socket; never waits, never raises

@@ -14,7 +14,7 @@ from supervisor.commands import init
 from supervisor.commands.init import EXAMPLE_SYMBOLS, Answers, ask_all, settings_text
 from supervisor.reference import SECTION_ORDER, keys_of
 from supervisor.settings import Settings, load, market_specs, read_settings
-from venues import VENUES
+from venues import PROTOCOLS
 
 
 class Terminal(io.StringIO):
@@ -118,8 +118,8 @@ def test_every_key_is_in_the_file_with_its_help(heading: str, key: str) -> None:
 
 
 def test_every_protocol_has_symbols_to_begin_with() -> None:
-    assert EXAMPLE_SYMBOLS.keys() == VENUES.keys()
-    for protocol in VENUES:
+    assert tuple(EXAMPLE_SYMBOLS) == PROTOCOLS
+    for protocol in PROTOCOLS:
         ask_all(answering(protocol, "", "", "", ""), pytest.fail)
 
 

@@ -30,9 +30,9 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def _venue_with_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     venue = attrs.evolve(
-        venues.VENUES["binance"], protocol="tokens", token=TokenUse.REQUIRED, refresh_token=REFRESH_TOKEN
+        venues.find_venue("binance"), protocol="tokens", token=TokenUse.REQUIRED, refresh_token=REFRESH_TOKEN
     )
-    monkeypatch.setitem(venues.VENUES, "tokens", venue)
+    monkeypatch.setitem(venues._found, "tokens", venue)
 
 
 @pytest.fixture

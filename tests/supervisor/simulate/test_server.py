@@ -523,7 +523,7 @@ async def test_a_signal_ends_the_process_with_the_ledger_complete(
         (["--listen", "127.0.0.1:0", "--rate", "0"], "'0' is not a number above 0"),
         (["--listen", "127.0.0.1:0", "--markets", "A,A"], "A stands twice"),
         (["--listen", "127.0.0.1:0", "--markets", "A,"], "'' in 'A,' is not a symbol"),
-        (["--listen", "127.0.0.1:0", "--protocol", "kraken"], "served: binance"),
+        (["--listen", "127.0.0.1:0", "--protocol", "nasdaq"], "invalid choice: 'nasdaq'"),
         (["--listen", "127.0.0.1:0", "--prices", "/none.csv"], "/none.csv: cannot be read"),
         (["--listen", "127.0.0.1:0", "--prices", "a", "--replay", "b"], "not allowed with"),
         (["--protocol", "binance"], "--listen"),

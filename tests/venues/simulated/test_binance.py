@@ -285,10 +285,10 @@ def test_recorded_frames_of_subscribed_streams_are_read_as_ticks() -> None:
     )
     tick = recorded_session("nknusdt@bookTicker").read_recorded(quote)
     assert tick is not None
-    assert tick[2:] == ("NKNUSDT", None, 5, (0.35 + 0.36) / 2)
+    assert tick[2:6] == ("NKNUSDT", None, 5, (0.35 + 0.36) / 2)
     tick = recorded_session("nknusdt@aggTrade").read_recorded(trade)
     assert tick is not None
-    assert tick[2:] == ("NKNUSDT", 1633998512568000, 9, 0.355)
+    assert tick[2:6] == ("NKNUSDT", 1633998512568000, 9, 0.355)
     assert recorded_session("nknusdt@aggTrade").read_recorded(quote) is None
 
 

@@ -27,6 +27,7 @@ from venues.protocol import (
     VenueEvent,
 )
 from venues.simulated.deriv import SimulatedDeriv
+from venues.simulated.deriv_limits import UserLimits
 from venues.simulated.hours import Hours
 from venues.simulated.protocol import Request, SimulatedTick
 
@@ -92,7 +93,7 @@ def test_the_ledger_says_what_the_adapter_decodes(venue: SimulatedDeriv, dialect
         before = len(pair.events)
         pair.hear_ticks()
         told = of(PriceUpdate, pair.events[before:])
-        assert [(names[each.symbol], *each[1:4]) for each in told] == [tick[2:] for tick in sent]
+        assert [(names[each.symbol], *each[1:4]) for each in told] == [tick[2:6] for tick in sent]
 
 
 def test_no_two_prices_of_a_market_share_a_second(venue: SimulatedDeriv) -> None:
@@ -245,11 +246,22 @@ def test_a_locked_market_is_closed_until_it_is_unlocked(venue: SimulatedDeriv) -
     frames = pair.adapter.unsubscribe(["frxEURUSD"]) + pair.adapter.subscribe(["frxEURUSD"])
     events = pair.say(frames) + pair.settle()
     assert [event.symbols for event in of(Closed, events)] == [("frxEURUSD",)]
-    assert of(Listing, events)[-1].instruments[0].opens_us == until_us // SECOND_US * SECOND_US
+    assert of(Listing, events)[-1].instruments[0].opens_us == -(-until_us // SECOND_US) * SECOND_US
     venue.unlock("EURUSD", at_us=pair.clock.at_us)
     pair.say(pair.adapter.subscribe(["frxEURUSD"]))
     pair.settle()
     assert {update.symbol for update in of(PriceUpdate, pair.tick())} == {"frxEURUSD", "R_50"}
+
+
+def test_a_locked_market_opens_when_its_time_has_come(venue: SimulatedDeriv) -> None:
+    until_us = STARTED_US + 60 * SECOND_US
+    venue.lock(None, until_us=until_us, at_us=STARTED_US)
+    pair = Pair(venue, dialect="legacy")
+    assert len(of(Closed, pair.subscribe("R_50"))) == 1
+    pair.settle(60.0)
+    pair.say(pair.adapter.subscribe(["R_50"]))
+    pair.settle()
+    assert Subscribed(("R_50",)) in pair.events
 
 
 def test_a_token_lets_in_and_tells_the_balance(venue: SimulatedDeriv) -> None:
@@ -331,11 +343,18 @@ def test_300_markets_on_four_sockets_stay_within_every_limit() -> None:
                 pair.say(pair.adapter.refresh())
     for pair in pairs:
         pair.settle()
-    assert clock.at_s > 600
+    assert clock.at_s > 400
     assert (venue.bans, venue.throttled) == (0, 0)
     assert all(pair.host.closed == [] for pair in pairs)
     assert sum(len(of(Subscribed, pair.events)) for pair in pairs) == 300
     assert sum(len(of(HistoryPage, pair.events)) for pair in pairs) == 900
+
+
+def test_the_pace_is_below_both_budgets_for_ever() -> None:
+    limits = UserLimits()
+    pace_s = VENUE.frame_spacing_s
+    assert not any(limits.exceeds("ticks", at_s=number * pace_s) for number in range(30_000))
+    assert VENUE.is_spacing_shared
 
 
 def test_who_does_not_pace_his_requests_is_throttled_and_then_thrown_out(venue: SimulatedDeriv) -> None:
@@ -531,7 +550,7 @@ def test_recorded_frames_of_subscribed_markets_are_read_as_ticks(venue: Simulate
     )
     read = pair.session.read_recorded(frame.replace("SYMBOL", "frxEURUSD"))
     assert isinstance(read, SimulatedTick)
-    assert read[2:] == ("EURUSD", 1_587_547_610_000_000, None, 1.15)
+    assert read[2:6] == ("EURUSD", 1_587_547_610_000_000, None, 1.15)
     assert pair.session.read_recorded(frame.replace("SYMBOL", "R_50")) is None
 
 

@@ -384,7 +384,7 @@ def test_recorded_ticks_of_subscribed_markets_are_read() -> None:
     frame = '[{"e":111,"d":[]},{"d":[{"p":"EURUSD","t":1751668293.5,"q":1.17781}],"e":1,"t":1}]'
     tick = client.session.read_recorded(frame)
     assert tick is not None
-    assert tick[2:] == ("EURUSD", 1_751_668_293_500_000, None, 1.17781)
+    assert tick[2:6] == ("EURUSD", 1_751_668_293_500_000, None, 1.17781)
     assert client.session.read_recorded(frame.replace("EURUSD", "GBPUSD")) is None
 
 
