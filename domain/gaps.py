@@ -192,8 +192,9 @@ class GapTracker:
     """Keeps account of one market's gaps, over every socket and every restart of its actors.
 
     `last_us` is the time of its last recorded tick, -1 before the first: without one before it
-    there is no gap. Of troubles that overlap the first cause stays, unless the venue refuses the market
-    for good. `count` is of trouble, in this run, for status. A row that our clock has closed is shortened if the venue's is behind it.
+    there is no gap. Of troubles that overlap the first cause stays, unless the venue refuses the
+    market for good. `count` is of trouble, in this run, for status. A row that our clock has closed is
+    shortened if the venue's is behind it.
     """
 
     market: str
