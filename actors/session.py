@@ -7,6 +7,7 @@ import attrs
 
 from actors.intake import Intake
 from actors.ports import ConnectionPlace, MarketPort
+from domain.clock import now_us
 from domain.errors import (
     ConnectionLost,
     MarketdError,
@@ -152,7 +153,7 @@ class Session:
                 self.subscriptions.confirm(symbols)
                 self.has_left = self.has_left or not symbols
             case Refused(symbols, reason):
-                self._take_refusal(symbols, reason)
+                self._take_refusal(symbols, reason, at_us=received_us)
             case Closed(symbols, reason):
                 self._take_closed(symbols, reason, at_us=received_us)
             case Send(frames):
@@ -186,10 +187,10 @@ class Session:
                 self._row.new_fields += len(fields)
                 self._tell_once(f"new fields in {kind!r}: {', '.join(fields)}")
 
-    def _take_refusal(self, symbols: Sequence[str], reason: str) -> None:
+    def _take_refusal(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
         for symbol in symbols:
             if symbol in self._place.wired:
-                self._place.wired[symbol].gaps.trouble(Cause.REFUSED)
+                self._place.wired[symbol].gaps.refuse(at_us=at_us)
         self.subscriptions.refuse(symbols, reason)
 
     def _take_closed(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
@@ -335,7 +336,7 @@ class Session:
             name = self._wire(symbol, port)
         except MarketdError as error:
             if port is not None and isinstance(error, PermanentError):
-                port.gaps.trouble(Cause.REFUSED)
+                port.gaps.refuse(at_us=now_us())
                 port.is_unknown = isinstance(error, UnknownSymbol)
             request.answer.fail(error)
             return None

@@ -192,8 +192,9 @@ class GapTracker:
     """Keeps account of one market's gaps, over every socket and every restart of its actors.
 
     `last_us` is the time of its last recorded tick, -1 before the first: without one before it
-    there is no gap. Of troubles that overlap the first cause stays. `count` is of trouble, in this
-    run, for status. A row that our clock has closed is shortened if the venue's is behind it.
+    there is no gap. Of troubles that overlap the first cause stays, unless the venue refuses the
+    market for good. `count` is of trouble, in this run, for status. A row that our clock has closed is
+    shortened if the venue's is behind it.
     """
 
     market: str
@@ -226,6 +227,15 @@ class GapTracker:
         """Begin a gap, unless there is one, or the market is at rest."""
         if self.open is None and self.last_us >= 0:
             self._begin(max(self.last_us, self._rested_until_us), cause)
+
+    def refuse(self, *, at_us: int) -> None:
+        """The venue takes no subscription any longer: from now on that is why ticks are missing."""
+        if self.open is not None and self.open.cause not in (Cause.REFUSED, Cause.STOPPED):
+            since = max(at_us, self.last_us, self.open.from_us)
+            self._end_by_clock(self.open, to_us=since)
+            self._begin(since, Cause.REFUSED)
+        else:
+            self.trouble(Cause.REFUSED)
 
     def rest(self, cause: Cause, *, at_us: int) -> None:
         """The market is stopped or closed from now on: trouble ends here, and is none meanwhile."""

@@ -62,7 +62,7 @@ class Listings:
         self._remember(catalog)
         branches = [each for each in self._markets.values() if each.spec.venue == catalog.venue]
         for branch in branches:
-            self._bring_back(branch, catalog)
+            self._look_again(branch, catalog)
         if catalog.venue not in self._said:
             self._said.add(catalog.venue)
             self._say_closed(branches, catalog)
@@ -78,16 +78,30 @@ class Listings:
             path = path_of(self._state_dir, catalog.venue)
             emit(Event.HOURS, f"{path} cannot be written: {exc}", level=logging.WARNING, venue=catalog.venue)
 
-    def _bring_back(self, branch: MarketBranch, catalog: Catalog) -> None:
-        """Start a market over that failed because the venue did not list it, now that it does."""
-        if not branch.port.is_unknown or branch.port.row.hold is not State.FAILED:
+    def _look_again(self, branch: MarketBranch, catalog: Catalog) -> None:
+        """Start a market over that failed because it was not listed, now that it is.
+
+        One that the venue refused and does not list any longer shows what it may be called now.
+        """
+        row = branch.port.row
+        if row.hold is not State.FAILED:
             return
         try:
             catalog.find(branch.spec.symbol)
-        except UnknownSymbol:
+        except UnknownSymbol as error:
+            if not branch.port.is_unknown:
+                branch.port.is_unknown, row.reason = True, str(error)
+                emit(
+                    Event.STATE,
+                    f"{row.name} {State.FAILED}: {error}",
+                    level=logging.WARNING,
+                    actor=f"market/{row.name}",
+                    market=row.name,
+                )
             return
-        branch.port.is_unknown = False
-        branch.child.start()
+        if branch.port.is_unknown:
+            branch.port.is_unknown = False
+            branch.child.start()
 
     def _say_closed(self, branches: list[MarketBranch], catalog: Catalog) -> None:
         rows = [each.port.row for each in branches if each.port.row.desired is Desired.RUNNING]

@@ -75,6 +75,32 @@ def test_a_gap_reaches_from_the_last_tick_before_to_the_first_after(kept: Kept) 
     assert kept.tracker.count == 1
 
 
+@pytest.mark.parametrize("cause", [Cause.STALE, Cause.DISCONNECT])
+def test_a_market_that_is_refused_meanwhile_is_missed_for_that_from_then_on(kept: Kept, cause: Cause) -> None:
+    run_ticks(kept, 10)
+    kept.tracker.trouble(cause)
+    kept.tracker.refuse(at_us=30)
+    kept.tracker.refuse(at_us=35)
+    kept.tracker.trouble(Cause.DISCONNECT)
+    assert kept.rows() == [(10, 30, cause), (30, None, "refused")]
+    run_ticks(kept, 50)
+    assert kept.rows() == [(10, 30, cause), (30, 50, "refused")]
+
+
+def test_a_closed_market_that_is_refused_is_closed_no_longer(kept: Kept) -> None:
+    run_ticks(kept, 10)
+    kept.tracker.rest(Cause.CLOSED, at_us=20)
+    kept.tracker.refuse(at_us=30)
+    kept.tracker.resume(at_us=40)
+    assert kept.rows() == [(10, 30, "closed"), (30, None, "refused")]
+
+
+def test_a_market_that_is_refused_in_the_middle_of_its_ticks_is_missed_since_the_last(kept: Kept) -> None:
+    run_ticks(kept, 10)
+    kept.tracker.refuse(at_us=30)
+    assert kept.rows() == [(10, None, "refused")]
+
+
 def test_trouble_before_the_first_tick_ever_is_no_gap(kept: Kept) -> None:
     kept.tracker.trouble(Cause.STALE)
     kept.tracker.rest(Cause.STOPPED, at_us=5)
