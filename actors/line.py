@@ -287,11 +287,9 @@ class Line:
         except ConnectionLost:
             pass  # it is closed: what was wanted
 
-    def _judge(self, group: BaseExceptionGroup[MarketdError]) -> Exception:
-        """Return the error of a group that has only one, or what it means: trying again may be no use."""
-        error = flatten(group)[0]
-        assert isinstance(error, MarketdError)
-        judged = verdict(error, venue=self._shared.venue, name=self._place.row.venue)
+    def _judge(self, group: BaseExceptionGroup[MarketdError]) -> BaseException:
+        """Return the first error, or what it means at this venue: trying again may be no use."""
+        judged = verdict(flatten(group)[0], venue=self._shared.venue, name=self._place.row.venue)
         if isinstance(judged, PermanentError):
             self._shared.token_refused(self.session.token)
         return judged
