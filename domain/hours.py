@@ -87,7 +87,7 @@ class MarketHours:
         if not self.is_closed:
             return False
         self.is_closed = False
-        self.gaps.resume(at_us=since_us)
+        self.gaps.resume(Cause.CLOSED, at_us=since_us)
         if at_us - since_us > GRACE_US:
             self.gaps.trouble(Cause.DISCONNECT)  # it opened and we were not there
         return True
