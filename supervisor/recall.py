@@ -128,3 +128,4 @@ def _tell(port: MarketPort, before: Remembered | None) -> None:
         port.gaps.remember(
             before, is_at_rest=is_at_rest, at_us=at_us, opened_us=port.hours.opened_before(at_us)
         )
+        port.hours.recalled()
