@@ -39,10 +39,10 @@ class Recall:
         self._wanted[market] = port
         self._notify()
 
-    def forget(self, market: str) -> None:
-        """Ask no more about a market that was removed."""
-        self._wanted.pop(market, None)
+    def forget(self, market: str) -> bool:
+        """Ask no more about a market that was removed; return whether something is still to be told."""
         self._told.discard(market)
+        return self._wanted.pop(market, None) is not None
 
     async def settle(self, *, deadline_s: float) -> None:
         """Wait until all that is wanted is known; at the deadline begin with what the journal knows."""
