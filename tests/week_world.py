@@ -163,11 +163,7 @@ async def _begin(script: Script, state_dir: Path, nursery: trio.Nursery) -> Worl
         server = Server(venue=venue, schedule=_cuts(script, name), ledger=NoLedger(), beside=play_nothing)
         ports[name] = await nursery.start(partial(server.run, address=Address("127.0.0.1", 0), rate=0.0))
     settings = _settings(ports)
-    state_dir.mkdir()
-    make_folder(state_dir)
-    token = jwt_until(at_us(script.when("expires")))
-    path = token_path(state_dir, venue="olymp", settings=settings.venues["olymp"])
-    write_token(path, token)
+    path = _put_token(settings.venues["olymp"], state_dir, until_us=at_us(script.when("expires")))
     tree = make_tree(settings, state_dir, DesiredState())
     lag = status.LoopLag()
     commands = Operator(
@@ -201,6 +197,15 @@ def _settings(ports: Mapping[str, int]) -> Settings:
             MarketsSettings(venue="bin", symbols=COINS),
         ),
     )
+
+
+def _put_token(settings: VenueSettings, state_dir: Path, *, until_us: int) -> Path:
+    """Write the token that the daemon starts with; return where."""
+    state_dir.mkdir()
+    make_folder(state_dir)
+    path = token_path(state_dir, venue="olymp", settings=settings)
+    write_token(path, jwt_until(until_us))
+    return path
 
 
 def _cuts(script: Script, venue: str) -> Schedule:
