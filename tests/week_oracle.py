@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -47,24 +48,27 @@ class Tables:
     @classmethod
     def of(cls, path: Path) -> "Tables":
         """Read a database."""
-        ticks: dict[str, list[Stored]] = {}
-        gaps: dict[str, list[Row]] = {}
+        ticks: dict[str, list[Stored]] = defaultdict(list)
+        gaps: dict[str, list[Row]] = defaultdict(list)
         with contextlib.closing(sqlite3.connect(path)) as connection:
             names = dict(connection.execute("SELECT id, symbol || '@' || venue FROM market"))
             for market, *row in connection.execute(
                 "SELECT market_id, ts_us, seq, price, source FROM tick ORDER BY ts_us, seq"
             ):
-                ticks.setdefault(names[market], []).append(Stored(*row))
+                ticks[names[market]].append(Stored(*row))
             for market, *row in connection.execute(
                 "SELECT market_id, from_us, to_us, cause, fill FROM gap ORDER BY from_us, to_us"
             ):
                 if row[0] != row[1]:  # a row that turned out to be of no length says nothing
-                    gaps.setdefault(names[market], []).append(Row(*row))
+                    gaps[names[market]].append(Row(*row))
         return cls(ticks, gaps)
 
 
 def differences(past: Sequence[PastTick], stored: Sequence[Stored], gaps: Sequence[Row]) -> list[str]:
-    """Return what is wrong with a market's ticks: all that was sent is stored once, or lies in a gap."""
+    """Return what is wrong with a market's ticks: all that was sent is stored once, or lies in a gap.
+
+    What was sent before the first tick that arrived is not known to be missing.
+    """
     found: list[str] = []
     sent = {(tick.ts_us, tick.price) for tick in past}
     times = [tick.ts_us for tick in stored]
@@ -75,7 +79,10 @@ def differences(past: Sequence[PastTick], stored: Sequence[Stored], gaps: Sequen
     found += [
         f"{tick} is neither stored nor in a gap"
         for tick in past
-        if tick.ts_us not in kept and not any(row.holds(tick.ts_us) for row in gaps)
+        if times
+        and tick.ts_us > times[0]
+        and tick.ts_us not in kept
+        and not any(row.holds(tick.ts_us) for row in gaps)
     ]
     found += [
         f"{tick} lies in {row}"

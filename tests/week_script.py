@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 import attrs
 
+from venues.simulated.faults import Kind
+
 BEGINS = datetime(2026, 11, 26, 12, tzinfo=UTC)  # a Thursday
 BEGINS_US = int(BEGINS.timestamp()) * 1_000_000
 DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
@@ -31,9 +33,9 @@ def at_us(when: str) -> int:
 class Event:
     """One thing that happens; `venue` is which simulated one does it, `symbol` the market concerned.
 
-    `what`: `close`, `reset` and `half-open` cut the venue's sockets; `silent` makes it forget one
-    subscription; `rename` gives a market the id `new`; `shutdown` is a notice; `expires` is the end of
-    the token's life, `set` a new one's arrival.
+    `what`: the simulator's faults (`close`, `reset` and `half-open` cut the venue's sockets, `shutdown`
+    is a notice); `silent` makes it forget one subscription; `rename` gives a market the id `new`;
+    `expires` is the end of the token's life, `set` a new one's arrival.
     """
 
     when: str
@@ -41,11 +43,17 @@ class Event:
     what: str
     symbol: str = ""
     new: str = ""
+    for_s: float = 0.0
 
     @property
     def is_cut(self) -> bool:
         """Return whether it ends the venue's sockets."""
         return self.what in ("close", "reset", "half-open")
+
+    @property
+    def is_fault(self) -> bool:
+        """Return whether it is one of the simulator's own faults."""
+        return self.what in set(Kind) - {Kind.SILENT}
 
 
 @attrs.frozen
@@ -81,7 +89,7 @@ WEEK = Script(
         Event("Sat 11:00", "bin", "shutdown"),
         Event("Sat 18:00", "olymp", "reset"),
         # Sun 21:00: and open
-        Event("Mon 09:00", "olymp", "half-open"),
+        Event("Mon 09:00", "olymp", "half-open", for_s=300.0),
         Event("Mon 15:00", "bin", "reset"),
         Event("Tue 06:00", "olymp", "rename", RENAMED, NEW_NAME),
         Event("Wed 04:00", "olymp", "expires"),
@@ -104,6 +112,6 @@ WEEKEND = Script(
         # Sun 21:00: and open
         Event("Sun 22:30", "olymp", "set"),
         Event("Sun 23:30", "olymp", "rename", RENAMED, NEW_NAME),
-        Event("Mon 01:30", "olymp", "half-open"),
+        Event("Mon 01:30", "olymp", "half-open", for_s=300.0),
     ),
 )

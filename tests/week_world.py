@@ -38,12 +38,12 @@ from venues.simulated.prices import FX_PAIRS, PricePath
 from venues.simulated.protocol import HttpAnswer, Request
 
 COINS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-HALF_OPEN_S = 300.0
 STALE_AFTER_S = 900.0
 CALM_S = 300.0  # between two prices of a market
 BUSY_S = 5.0  # the same, round about an event
 BUSY_BEFORE_S, BUSY_AFTER_S = 600.0, 1_800.0
 PRICES_END_S = 60.0  # before the end
+RECOVERY_S = 60.0  # it is waited for so long
 DAY_US = 86_400_000_000
 
 
@@ -97,13 +97,14 @@ class World:
         return self.tree.board.market_state(self.tree.board.markets[market])
 
     async def note_recovery(self, *, but: str) -> None:
-        """Wait until all of the venue's markets but one are live; note how long that took."""
+        """Wait a while until all of the venue's markets but one are live; note how long that took."""
         began_at = trio.current_time()
         names = [name for name, row in self.tree.board.markets.items() if row.venue == "olymp"]
         names.remove(f"{but}@olymp")
-        while not all(self.state(name) is State.LIVE for name in names):  # noqa: ASYNC110 - until tested
-            await trio.sleep(0.5)
-        self.live_after_set_s = trio.current_time() - began_at
+        with trio.move_on_after(RECOVERY_S):
+            while not all(self.state(name) is State.LIVE for name in names):  # noqa: ASYNC110 - no event
+                await trio.sleep(0.5)
+            self.live_after_set_s = trio.current_time() - began_at
 
     def note_end(self) -> None:
         """Note what everybody is doing."""
@@ -215,10 +216,10 @@ def _cuts(script: Script, venue: str) -> Schedule:
             Fault(
                 kind=Kind(event.what),
                 at_s=seconds(script, event.when),
-                duration_s=HALF_OPEN_S if event.what == "half-open" else 0.0,
+                duration_s=event.for_s,
             )
             for event in script.events
-            if event.venue == venue and (event.is_cut or event.what == "shutdown")
+            if event.venue == venue and event.is_fault
         )
     )
 
