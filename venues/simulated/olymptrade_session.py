@@ -160,7 +160,7 @@ class OlympSession:
         elif request.e in codes.LINE_CODES:
             self._take_in_line(request)
         elif request.e == codes.PING:
-            self._answer(request, lambda: {"ts": self._venue.now_s()})
+            self._answer(request, lambda: {"ts": self._host.now_us() // codes.SECOND_US})
         elif request.e == codes.CANDLES:
             self._answer(request, lambda: self._candles(request.d))
         elif request.e == codes.PAYOUTS:
