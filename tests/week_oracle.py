@@ -109,19 +109,22 @@ class Expected(NamedTuple):
 
 def expected_gaps(script: Script, symbol: str, *, silence_us: int) -> list[Expected]:
     """Return the gaps of a currency pair, in order; one that is `silent` is noticed after so long."""
-    found = [Expected("closed", at_us(CLOSES), at_us(OPENS))]
+    closes_us, opens_us = at_us(CLOSES), at_us(OPENS)
+    found = [Expected("closed", closes_us, opens_us)]
     for event in script.events:
-        from_us = at_us(event.when)
-        if event.venue != "olymp" or event.what == "set":
+        if event.venue != "olymp" or event.what == "set" or event.symbol not in ("", symbol):
             continue
-        if event.what == "expires":
-            found.append(Expected("disconnect", from_us, at_us(script.when("set"))))
-        elif not event.symbol:
-            found.append(Expected("disconnect", from_us, from_us))
-        elif event.symbol == symbol:
-            found.append(Expected("stale", from_us, from_us + silence_us))
-            if event.what == "rename":
-                found.append(Expected("refused", from_us + silence_us, None))
+        begins_us = at_us(event.when)
+        ends_us = at_us(script.when("set")) if event.what == "expires" else begins_us
+        if closes_us <= begins_us < opens_us:
+            begins_us = opens_us  # nothing is missed before
+        if event.symbol:
+            ends_us = begins_us + silence_us
+            found.append(Expected("stale", begins_us, ends_us))
+        elif begins_us <= ends_us:
+            found.append(Expected("disconnect", begins_us, ends_us))
+        if event.what == "rename":
+            found.append(Expected("refused", ends_us, None))
     found.sort(key=lambda gap: gap.from_us)
     for number, gap in enumerate(found):
         if gap.to_us is None:

@@ -79,6 +79,7 @@ WEEK = Script(
         Event("Fri 03:00", "olymp", "reset"),
         # Fri 21:00: currency pairs close
         Event("Sat 11:00", "bin", "shutdown"),
+        Event("Sat 18:00", "olymp", "reset"),
         # Sun 21:00: and open
         Event("Mon 09:00", "olymp", "half-open"),
         Event("Mon 15:00", "bin", "reset"),
@@ -98,10 +99,11 @@ WEEKEND = Script(
         Event("Fri 19:00", "bin", "reset"),
         # Fri 21:00: currency pairs close
         Event("Sat 11:00", "bin", "shutdown"),
+        Event("Sat 18:00", "olymp", "reset"),
+        Event("Sun 12:00", "olymp", "expires"),
         # Sun 21:00: and open
-        Event("Sun 22:00", "olymp", "half-open"),
-        Event("Sun 23:00", "olymp", "rename", RENAMED, NEW_NAME),
-        Event("Mon 00:30", "olymp", "expires"),
-        Event("Mon 01:30", "olymp", "set"),
+        Event("Sun 22:30", "olymp", "set"),
+        Event("Sun 23:30", "olymp", "rename", RENAMED, NEW_NAME),
+        Event("Mon 01:30", "olymp", "half-open"),
     ),
 )

@@ -15,7 +15,7 @@ from week_oracle import (
     most_within,
     unexplained,
 )
-from week_script import NEW_NAME, WEEK, WEEKEND, Script
+from week_script import NEW_NAME, WEEK, WEEKEND, Script, at_us
 from week_world import CALM_S, STALE_AFTER_S, World, live_through, set_clocks
 
 from supervisor.simulate import server
@@ -69,10 +69,13 @@ def _check_states(world: World) -> None:
 def _check_manners(world: World) -> None:
     """Nobody was punished; each way back took one connect and one subscribe a market."""
     assert (world.olymp.bans, world.binance.bans) == (0, 0)
+    renamed_us = at_us(world.script.when("rename"))
     cuts = len([event for event in world.script.events if event.venue == "olymp" and event.is_cut])
     assert len(world.olymp.knocks_us) == 1 + cuts + 1  # the start, the cuts, the new token
     assert most_within(world.olymp.knocks_us, 60) == 1
-    assert len(world.olymp.subscribes_us) == len(FX_PAIRS) * (2 + cuts) + 1 - 1  # silent; renamed
+    sessions = len([at for at in world.olymp.knocks_us if at > renamed_us])
+    again = 1 - sessions  # the silent one; the renamed one, in each session after
+    assert len(world.olymp.subscribes_us) == len(FX_PAIRS) * len(world.olymp.knocks_us) + again
     assert most_within(world.olymp.subscribes_us, 60) <= len(FX_PAIRS)
     days = (world.binance.knocks_us[-1] - world.binance.knocks_us[0]) / SECOND_US / 86_400
     assert len(world.binance.knocks_us) <= 1 + 2 + days  # the start, a cut and a notice, rotations
