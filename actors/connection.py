@@ -45,6 +45,8 @@ class Connection:
                 await line.serve(self._rotate)
             while self._line is not line:
                 line = self._line
+                # Only now: a number of the new socket would make the old one's last prices old ones.
+                line.session.release_prices()
                 assert line.ended is not None, "a line that took over has an end"
                 await line.ended.wait()
                 if line.failure is not None:

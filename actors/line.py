@@ -49,6 +49,8 @@ class Line:
         self._place = place
         self._shared = shared = place.shared
         token = shared.read_token()
+        if token is not None and shared.recorder is not None:
+            shared.recorder.keep_secret(token)
         context = SessionContext(settings=shared.settings, token=token, started_us=now_us())
         adapter = shared.venue.make_adapter(context)
         self.session = Session(place, adapter=adapter, number=number, token=token)
@@ -218,6 +220,7 @@ class Line:
         Raises `ConnectionLost` where that takes too long.
         """
         self._answered = trio.Event()
+        self.session.hold_prices()
         for frame in self.session.take_over(other.session):
             await self._send(frame)
         self._note_answers()

@@ -21,6 +21,7 @@ from domain.gaps import Cause
 from domain.instruments import Listing
 from domain.market import PriceUpdate, Tick
 from domain.messages import Answerable, AskHistory, Request, Resubscribe, Subscribe, Unsubscribe
+from domain.skew import ClockNews
 from venues.protocol import (
     Adapter,
     Balances,
@@ -42,6 +43,7 @@ from venues.protocol import (
 from venues.subscriptions import Subscriptions
 
 MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
+MOST_HELD = 65_536  # prices of a socket that is to take over
 MOST_TOLD = 100  # kinds of unknown messages that are said, each once
 
 
@@ -55,6 +57,7 @@ class Session:
     __slots__ = (
         "_asked_history",
         "_held",
+        "_held_prices",
         "_intake",
         "_is_listed",
         "_names",
@@ -88,6 +91,7 @@ class Session:
         self._names: dict[str, str] = {}  # the venue's symbols, by those of the settings
         self._is_listed = not place.shared.venue.lists_markets
         self._held: list[Subscribe | AskHistory] = []
+        self._held_prices: list[tuple[PriceUpdate, int, float]] | None = None
         self._asked_history: dict[int, Answerable] = {}
         self._undecodable_in_a_row = 0
 
@@ -122,7 +126,23 @@ class Session:
         if ticks:
             self._intake.hand_over(ticks)
 
+    def hold_prices(self) -> None:
+        """Keep the prices that come: another session's earlier ones are still on their way."""
+        self._held_prices = []
+
+    def release_prices(self) -> None:
+        """Take the prices that were kept, and from now on each as it comes."""
+        held, self._held_prices = self._held_prices or [], None
+        ticks = [self._take_price(update, received_us=us, at=at) for update, us, at in held]
+        if taken := [tick for tick in ticks if tick is not None]:
+            self._intake.hand_over(taken)
+
     def _take_price(self, update: PriceUpdate, *, received_us: int, at: float) -> Tick | None:
+        if self._held_prices is not None:
+            if len(self._held_prices) >= MOST_HELD:
+                raise ConnectionLost("too many prices came before this socket could take over")
+            self._held_prices.append((update, received_us, at))
+            return None
         try:
             tick = self._intake.take(update, received_us=received_us, at=at)
         except RemoteProtocolError as error:
@@ -190,9 +210,19 @@ class Session:
             self.pinged_us = None
         if sent_us is not None:
             self._row.rtt_ms = max(0.0, (received_us - sent_us) / 1_000)
-        self._shared.skew.heard(
+        skew = self._shared.skew
+        news = skew.heard(
             server_us=told.ts_us, resolution_us=told.resolution_us, sent_us=sent_us, received_us=received_us
         )
+        if news is ClockNews.OFF:
+            skew_s = (skew.skew_ms or 0.0) / 1_000
+            self._say(
+                Event.CLOCK,
+                f"our clock is {abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} that of "
+                f"{self._row.venue}: have this machine's clock set over the network",
+            )
+        elif news is ClockNews.GOOD_AGAIN:
+            self._say(Event.CLOCK, f"our clock and that of {self._row.venue} agree again", level=logging.INFO)
 
     def _take_listing(self, listing: Listing, *, at_us: int) -> None:
         catalog = self._shared.catalog

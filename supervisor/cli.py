@@ -15,6 +15,10 @@ COMMANDS = {
     "status": ("supervisor.commands.status", "show what the running daemon does"),
     "market": ("supervisor.commands.market", "start, stop or restart markets"),
     "markets": ("supervisor.commands.markets", "list what can be watched and traded at a venue"),
+    "probe": (
+        "supervisor.commands.probe",
+        "log in to a venue, listen, tell which frames were understood",
+    ),
     "token": ("supervisor.commands.token", "store an account's token, which is asked for"),
     "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),

@@ -96,6 +96,8 @@ async def visiting(
     """
     venue = find_venue(settings.protocol)
     token = _token(name, settings, venue=venue, state_dir=state_dir)
+    if recorder is not None and token is not None:
+        recorder.keep_secret(token)
     upgrade = venue.upgrade(settings, token)
     context = SessionContext(settings=settings, token=token, started_us=now_us())
     try:

@@ -39,7 +39,7 @@ def read_handed(ledger: Path) -> list[Handed]:
 def read_gaps(database: AnyDatabase) -> list[Gap]:
     """Return the `gap` table."""
     rows = database.query(
-        "SELECT symbol, venue, from_us, to_us, cause FROM gap JOIN market ON market.id = gap.market_id"
+        "SELECT symbol, venue, from_us, to_us, cause, fill FROM gap JOIN market ON market.id = gap.market_id"
     )
     return [Gap(f"{symbol}@{venue}", *rest) for symbol, venue, *rest in rows]
 

@@ -14,7 +14,7 @@ import attrs
 from daemons import Sent
 from expected_candles import SECOND_US, Candles, candles_of
 
-from domain.gaps import Cause, Gap
+from domain.gaps import FILLABLE, Cause, Fill, Gap
 from domain.market import Tick, split_market_id
 
 # Of these some ticks may have been kept: they name a stretch that is not complete.
@@ -77,7 +77,9 @@ class _Judge:
         self.starts = [life.started_us for life in evidence.lives]
         self.sent_us = {handed.sent: handed.sent_us for handed in evidence.handed}
         self.stored = [as_sent(tick) for tick in evidence.stored]
-        self.lost = self.sent_us.keys() - set(self.stored)
+        # What a venue's history filled in later was lost all the same; much of it was never sent.
+        self.filled = {as_sent(tick) for tick in evidence.stored if tick.source == "backfill"}
+        self.lost = self.sent_us.keys() - (set(self.stored) - self.filled)
         self.gaps: defaultdict[str, list[Gap]] = defaultdict(list)
         for gap in evidence.gaps:
             self.gaps[_symbol(gap.market)].append(gap)
@@ -122,7 +124,9 @@ class _Judge:
             if (sent.symbol, sent.seq) in seen:
                 yield f"stored twice: {sent}"
             seen.add((sent.symbol, sent.seq))
-            if sent not in self.sent_us:
+            if sent in self.filled and not self._covering(sent, FILLABLE):
+                yield f"filled in where there is no gap: {sent}"
+            if sent not in self.sent_us and sent not in self.filled:
                 yield f"stored and never sent: {sent}"
 
     def _lost_only_in_the_window_of_a_kill(self) -> Iterator[str]:
@@ -140,7 +144,7 @@ class _Judge:
 
     def _accepted_is_stored(self) -> Iterator[str]:
         for life in self.evidence.lives:
-            for sent in sorted(life.accepted & (self.lost - self.given_up)):
+            for sent in sorted(life.accepted & (self.lost - self.given_up - self.filled)):
                 yield f"accepted and lost ({life.name}): {sent}"
 
     # --- gaps ---------------------------------------------------------------------------------
@@ -159,7 +163,8 @@ class _Judge:
                 continue  # its rows are cut where it was stopped and started
             rows = {(gap.from_us, gap.to_us) for gap in self.gaps[symbol]}
             given_up = sorted(_time(sent) for sent in self.given_up if sent.symbol == symbol)
-            for last, first in itertools.pairwise(ticks):
+            live = (tick for tick in ticks if tick.source != "backfill")
+            for last, first in itertools.pairwise(live):
                 if self._life_at(last.received_us) is self._life_at(first.received_us):
                     continue
                 if (last.ts_us, first.ts_us) in rows:
@@ -172,7 +177,7 @@ class _Judge:
 
     def _no_tick_inside_a_gap(self) -> Iterator[str]:
         for symbol, gaps in self.gaps.items():
-            times = [tick.ts_us for tick in self.ticks.get(symbol, ())]
+            times = [tick.ts_us for tick in self.ticks.get(symbol, ()) if tick.source != "backfill"]
             for gap in gaps:
                 if gap.cause in LOSSY or gap.to_us is None:
                     continue
@@ -217,7 +222,8 @@ class _Judge:
         self, symbol: str, ticks: Sequence[Tick], *, timeframe_s: int, until_us: int
     ) -> Iterator[str]:
         gaps: dict[tuple[str, int], int | None] = {}
-        for gap in self.gaps[symbol]:  # of two that begin together the longer one counts
+        missing = (gap for gap in self.gaps[symbol] if gap.fill != Fill.FULL)
+        for gap in missing:  # of two that begin together the longer one counts
             key = gap.market, gap.from_us
             is_longer = key not in gaps or (gaps[key] is not None and (gap.to_us or 2**62) > (gaps[key] or 0))
             if is_longer:

@@ -345,7 +345,9 @@ def read_ledger(path: Path) -> list[Sent]:
     return sorted((Sent.parse(line) for line in lines), key=lambda sent: sent.symbol)
 
 
-def read_stored(database: AnyDatabase, *, source: str) -> list[Sent]:
+def read_stored(
+    database: AnyDatabase, *, source: str, how: Sequence[str] = ("live", "backfill")
+) -> list[Sent]:
     """Return the `tick` table, by market and `(ts_us, seq)`; of quotes without the time we stamped."""
     return [
         Sent(
@@ -355,6 +357,7 @@ def read_stored(database: AnyDatabase, *, source: str) -> list[Sent]:
             tick.price,
         )
         for tick in stored_ticks(database)
+        if tick.source in how
     ]
 
 

@@ -94,6 +94,10 @@ DAMAGE = {
         lambda: changed(stored=[*KEPT, tick(7)._replace(ts_us=at(7) + 1)]),
         "stored twice",
     ),
+    "filled in outside of a gap": (
+        lambda: changed(stored=[*KEPT, tick(200)._replace(source="backfill")]),
+        "filled in where there is no gap",
+    ),
     "never sent": (lambda: changed(stored=[*KEPT, tick(200)]), "never sent"),
     "another price": (
         lambda: changed(stored=[tick(0)._replace(price=9.0), *KEPT[1:]]),

@@ -19,6 +19,7 @@ from venues.olymptrade_history import Histories
 from venues.olymptrade_ids import Ids
 from venues.olymptrade_instruments import InstrumentList
 from venues.olymptrade_line import Line, Wish
+from venues.olymptrade_token import REFRESH_TOKEN
 from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
 from venues.protocol import (
     Budget,
@@ -279,6 +280,7 @@ VENUE = Venue(
     make_adapter=OlympTradeAdapter,
     make_upgrade=_make_upgrade,
     token=TokenUse.REQUIRED,
+    refresh_token=REFRESH_TOKEN,
     permanent_statuses=REFUSED_STATUSES,
     permanent_closes=REFUSED_CLOSES,
     ping_every_s=25.0,  # one client's; the limit of silence is not known

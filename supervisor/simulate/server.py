@@ -172,8 +172,12 @@ class Server:
                 served.ping()
 
     async def _pass_time(self) -> None:
+        bans = 0
         while True:
             self.venue.pass_time(at_us=now_us())
+            if self.venue.bans > bans:
+                bans = self.venue.bans
+                emit(Event.FAULT, f"clients banned so far: {bans}", level=logging.WARNING, bans=bans)
             await trio.sleep(PASS_TIME_EVERY_S)
 
     # --- faults -------------------------------------------------------------------------------

@@ -58,7 +58,9 @@ class ServedSocket:
         self._frozen_until = -math.inf  # monotonic
         self._later: list[tuple[float, Callable[[], None]]] = []  # until it is served
         self._nursery: trio.Nursery | None = None
+        self._on_subscribe: Callable[[ServedSocket], None] | None = None
         self.session = venue.open_session(request=request, host=self, at_us=now_us())
+        self._subscribes = self.session.subscribes  # those that were told
 
     # --- what is sent -------------------------------------------------------------------------
 
@@ -80,7 +82,7 @@ class ServedSocket:
         if self._nursery is None:
             self._later.append((delay_s, call))
         else:
-            self._nursery.start_soon(_call_later, delay_s, call)
+            self._nursery.start_soon(self._call_later, delay_s, call)
 
     def now_us(self) -> int:
         """Return the wall clock."""
@@ -155,9 +157,9 @@ class ServedSocket:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
+                    self._nursery, self._on_subscribe = nursery, on_subscribe
                     for delay_s, call in self._later:
-                        nursery.start_soon(_call_later, delay_s, call)
+                        nursery.start_soon(self._call_later, delay_s, call)
                     nursery.start_soon(self._write, ledger, name="simulated socket's writer")
                     nursery.start_soon(beside, self)
                     await self._read(on_subscribe)
@@ -241,23 +243,27 @@ class ServedSocket:
         self._count_frame()
         text = self._message.decode(errors="replace")
         self._message.clear()
-        before = self.session.subscribes
         answers = self.session.receive(text)
         if Kind.SILENT not in self._active(None):
             for answer in answers:
                 self.outbox.put_text(answer)
-        if self.session.subscribes > before:
+        self._look_for_subscribes(on_subscribe)
+
+    def _look_for_subscribes(self, on_subscribe: Callable[["ServedSocket"], None]) -> None:
+        if self.session.subscribes > self._subscribes:
+            self._subscribes = self.session.subscribes
             on_subscribe(self)
+
+    async def _call_later(self, delay_s: float, call: Callable[[], None]) -> None:
+        await trio.sleep(delay_s)
+        call()
+        assert self._on_subscribe is not None, "it is served by now"
+        self._look_for_subscribes(self._on_subscribe)
 
     def _count_frame(self) -> None:
         reason = self.session.take_frame(at_s=trio.current_time())
         if reason:
             self.say_close(code=CloseReason.POLICY_VIOLATION, reason=reason)
-
-
-async def _call_later(delay_s: float, call: Callable[[], None]) -> None:
-    await trio.sleep(delay_s)
-    call()
 
 
 def reset_on_close(stream: trio.SocketStream) -> None:

@@ -6,13 +6,16 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from actors.accepting import GOOD_AFTER_S, LOST_TOLD_EVERY_S, Accepting
 from actors.mailbox import BatchMailbox, Inbox, Mailbox
+from domain.errors import JournalFull
 from domain.events import LOGGER, Event
-from domain.gaps import Cause, Gap, GapLedger
+from domain.gaps import Cause, Gap, GapFill, GapLedger
 from domain.market import Tick
 from domain.messages import ActorEvent
 from storage.acceptor import Acceptor
@@ -177,3 +180,55 @@ async def test_gaps_of_lost_ticks_are_told_at_the_end(tmp_path: Path, mock_clock
         await place.accepting.run(finishing, lambda: None)
         gaps = [batch.rows.gaps for batch in place.accepting.shelves[Lane.MONEY].first(max_rows=10**6)]  # type: ignore[union-attr]
         assert gaps[-1] == [Gap(MARKET, 0, 31, Cause.JOURNAL_FULL)]
+
+
+# --- whoever waits for it ---------------------------------------------------------------------
+
+
+async def test_who_waits_for_what_is_in_the_mailboxes_goes_on_once_it_is_journalled(tmp_path: Path) -> None:
+    async with opened(tmp_path) as place, trio.open_nursery() as nursery:
+        place.inbox.ticks.put_nowait([Tick(MARKET, 1, 0, 1.0, None, None, None, 0)])
+        is_flushed = trio.Event()
+
+        async def wait() -> None:
+            await place.accepting.flushed()
+            assert place.accepting.accepted == 1
+            is_flushed.set()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not is_flushed.is_set()
+        await place.accepting.accept()
+        with trio.fail_after(30):
+            await is_flushed.wait()
+
+
+async def test_who_waits_for_nothing_is_not_held_up(tmp_path: Path) -> None:
+    async with opened(tmp_path) as place, trio.open_nursery() as nursery:
+        nursery.start_soon(place.accepting.flushed)
+        await trio.testing.wait_all_tasks_blocked()
+        await place.accepting.accept()
+
+
+async def test_who_waits_is_told_when_the_journal_does_not_take_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as place, trio.open_nursery() as nursery:
+        place.disk.free = 0
+
+        async def wait() -> None:
+            with pytest.raises(JournalFull):
+                await place.accepting.flushed()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        await place.accept(count=5)
+        assert place.accepting.accepted == 0
+
+
+async def test_what_was_filled_of_a_gap_is_kept_until_it_can_be_journalled(tmp_path: Path) -> None:
+    async with opened(tmp_path) as place:
+        filled = GapFill(MARKET, 1, 9, "stale", "full", "3 ticks")
+        place.accepting._acceptor.journal.close()
+        place.accepting._acceptor._may_open_at = float("inf")
+        place.inbox.gaps.put_fill(filled)
+        await place.accepting.accept()
+        assert place.inbox.gaps.take_fills() == [filled]

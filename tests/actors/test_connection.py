@@ -579,3 +579,14 @@ async def test_a_cancelled_connection_leaves_its_link_down(patient_clock: MockCl
             await feed.link.wait_up()
             nursery.cancel_scope.cancel()
     assert not feed.link.is_up
+
+
+def test_a_session_that_takes_over_keeps_its_prices_until_the_others_have_come() -> None:
+    old = handled("EURUSDT")
+    new = Handled(old.feed)
+    new.session.hold_prices()
+    new.take(trade("EURUSDT", 9), at=11.0)
+    old.take(trade("EURUSDT", 8), trade("EURUSDT", 9), at=11.0)
+    new.session.release_prices()
+    new.take(trade("EURUSDT", 10), at=12.0)
+    assert [tick.seq for tick in old.feed.recorded()] == [8, 9, 10]

@@ -232,6 +232,19 @@ def test_the_venues_clock_is_measured_over_our_ping() -> None:
     assert talk.feed.connection.shared.skew.skew_ms == pytest.approx(-5_000.0, abs=1.0)
 
 
+def test_a_clock_that_is_off_is_said_once_and_once_that_it_is_good_again(
+    said: Callable[[], list[str]],
+) -> None:
+    talk = Talk("EURUSD")
+    for off_us in (5_000_000, 5_000_000, 0):
+        talk.session.pinged_us = NOON - 80_000
+        talk.hear(ServerTime(NOON + off_us - 40_000, 1_000, answers_ping=True))
+    assert [text.partition(":")[0] for text in said()] == [
+        "our clock is 5.0 s behind that of binance",
+        "our clock and that of binance agree again",
+    ]
+
+
 def test_unknown_messages_and_new_fields_are_counted_and_said_once(said: Callable[[], list[str]]) -> None:
     talk = Talk("EURUSD")
     talk.hear(*[Unknown("depthUpdate")] * 3, NewFields("tick", ("spread",)), NewFields("tick", ("spread",)))

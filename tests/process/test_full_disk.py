@@ -116,8 +116,8 @@ def read_gaps(database: AnyDatabase) -> list[GapRow]:
 
 
 def missing_ticks(database: AnyDatabase, ledger: Path) -> list[Sent]:
-    """Return what was sent and is not stored, but for what was under way at the end."""
-    stored = read_stored(database, source="trades")
+    """Return what was sent and is not stored as it came, but for what was under way at the end."""
+    stored = read_stored(database, source="trades", how=("live",))
     assert len(set(stored)) == len(stored)
     last = {symbol: list(rows)[-1] for symbol, rows in itertools.groupby(stored, lambda row: row.symbol)}
     has = set(stored)

@@ -16,6 +16,7 @@ from supervisor.token_refresh import (
     ask_fresh_token,
     is_final,
 )
+from venues import find_venue
 from venues.olymptrade_token import REFRESH_TOKEN
 from venues.protocol import HttpRequest, VenueSettings
 from wire.rest import Answer
@@ -184,3 +185,8 @@ async def test_a_server_that_repeats_the_secret_is_not_quoted() -> None:
 )
 def test_only_a_refusal_is_final(error: MarketdError, *, expected: bool) -> None:
     assert is_final(error) is expected
+
+
+def test_the_venue_that_knows_refresh_tokens_says_so() -> None:
+    assert find_venue("olymptrade").refresh_token is REFRESH_TOKEN
+    assert find_venue("binance").refresh_token is None
