@@ -12,6 +12,7 @@ import msgspec
 from domain.errors import InvariantError, RemoteProtocolError
 from domain.market import PriceUpdate
 from venues import olymptrade_frames as frames
+from venues.new_fields import MOST_LETTERS
 from venues.olymptrade_account import Account
 from venues.olymptrade_fields import KINDS, make_watch, new_fields
 from venues.olymptrade_frames import OlympError, OlympMessage, make_frame
@@ -23,6 +24,7 @@ from venues.olymptrade_token import REFRESH_TOKEN
 from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
 from venues.protocol import (
     Budget,
+    Closed,
     History,
     HistoryKind,
     HistoryPage,
@@ -49,6 +51,9 @@ TOO_FAST = "invalid_request"
 NO_SUCH_MARKET = "pair_unavailable"
 
 LATE = Unknown("late answer")  # a second one, or to what was given up
+UNWANTED_TICK = Unknown("price of a market that nobody subscribed")
+UNREADABLE_TICK = Unknown(f"unreadable {frames.TICK}")
+UNREADABLE = (RemoteProtocolError, msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 
 
 class OlympTradeAdapter:
@@ -108,34 +113,55 @@ class OlympTradeAdapter:
         return self._histories.ask(request, timeframe_s=request.timeframe_s)
 
     def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
-        """Return what the messages of a frame say, in their order."""
+        """Return what the messages of a frame say, in their order.
+
+        One that cannot be read is told as `Unknown`, unless nothing else is in the frame.
+        """
         events: list[VenueEvent] = []
         due: set[str] = set()
+        faults: list[Exception] = []
         try:
-            for message in frames.decode_frame(frame):
+            messages = frames.read_frame(frame)
+            for message in messages:
+                if message is None:
+                    events.append(Unknown("unreadable message"))
+                    continue
                 kind = KINDS.get(message.e)
                 if kind is not None and self._fields.is_due(kind):
                     due.add(kind)
-                if message.e == frames.TICK:
-                    self._read_ticks(message.d, events)
-                else:
-                    events += self._read(message)
+                try:
+                    self._take(message, events)
+                except UNREADABLE as exc:
+                    faults.append(exc)
+                    events.append(Unknown(f"unreadable {message.e}"))
+            if faults and len(faults) == len(messages):
+                raise faults[0]
             if due:
                 events += new_fields(frame, due, self._fields)
-        except RemoteProtocolError as exc:
-            exc.frame = _sample(frame)
-            raise
-        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as exc:
+        except UNREADABLE as exc:
             raise RemoteProtocolError(f"undecodable frame: {exc}", frame=_sample(frame)) from exc
         return events
 
+    def _take(self, message: OlympMessage, events: list[VenueEvent]) -> None:
+        if message.e == frames.TICK:
+            self._read_ticks(message.d, events)
+        else:
+            events += self._read(message)
+
     def _read_ticks(self, d: msgspec.Raw, events: list[VenueEvent]) -> None:
         symbols = self._symbols
-        for tick in frames.decode_ticks(d):
-            if tick.p in symbols:
+        ticks = frames.read_ticks(d)
+        for tick in ticks:
+            if tick is None:
+                events.append(UNREADABLE_TICK)
+            elif tick.p not in symbols:
+                events.append(UNWANTED_TICK)
+            elif 0.0 < tick.t < frames.LATEST_S:
                 events.append(PriceUpdate(tick.p, round(tick.t * frames.SECOND_US), None, tick.q))
+            elif len(ticks) > 1:
+                events.append(UNREADABLE_TICK)
             else:
-                events.append(Unknown("price of a market that nobody subscribed"))
+                raise RemoteProtocolError(f"{tick.p}: {tick.t!r} is not a time in seconds")
 
     def _read(self, message: OlympMessage) -> list[VenueEvent]:
         reader = READERS.get(message.e)
@@ -174,14 +200,16 @@ class OlympTradeAdapter:
         if error.code == TOO_FAST:
             if self._line.repeat(wish):
                 return []
-            self._line.clear()
-            return [_throttled(error)]
+            if self._line.is_too_fast(wish):
+                self._line.clear()
+                return [Throttled(f"asked too fast: {error.reason}", RETRY_AFTER_S)]
         if error.code == NO_SUCH_MARKET and wish.code == frames.SUBSCRIBE:
             self._line.refuse(wish)
             if wish.is_given_up:
                 return []
             self._symbols.discard(wish.symbol)
-            return [Refused((wish.symbol,), error.mess or error.code)]
+            made = Closed if self._instruments.is_closed(wish.symbol) else Refused
+            return [made((wish.symbol,), error.reason)]
         return [_unknown_error(wish.code, error)]
 
     def read_candles(self, message: OlympMessage) -> list[VenueEvent]:
@@ -191,10 +219,11 @@ class OlympTradeAdapter:
             return [LATE]
         if not frames.is_rejection(message):
             return [self._histories.read(message, part)]
+        # Never `Throttled`: how candles are asked for is not recorded, and what is wrong with that must
+        # not cost a session its prices.
         error = frames.read_error(message.err)
-        if error.code == TOO_FAST:
-            return [self._histories.repeat(part) or _throttled(error)]
-        return [HistoryPage(part.request.id, reason=error.mess or error.code)]
+        again = self._histories.repeat(part) if error.code == TOO_FAST else None
+        return [again or HistoryPage(part.request.id, reason=error.reason)]
 
     def read_pong(self, message: OlympMessage) -> list[VenueEvent]:
         """`[{"e":90,"t":3,"uuid":"QLQS-bu","ts":1751668293}]` (recorded 2025-07-04)."""
@@ -250,11 +279,7 @@ READERS: dict[int, Callable[[OlympTradeAdapter, OlympMessage], list[VenueEvent]]
 
 
 def _unknown_error(code: int, error: OlympError) -> Unknown:
-    return Unknown(f"error {error.code[:40]} of {code}")
-
-
-def _throttled(error: OlympError) -> Throttled:
-    return Throttled(f"asked too fast: {error.mess or error.code}", RETRY_AFTER_S)
+    return Unknown(f"error {str(error.code)[:MOST_LETTERS]} of {code}")
 
 
 def _sample(frame: str | bytes) -> str:

@@ -5,9 +5,9 @@ the rest is from independent clients' accounts, and marked so.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from venues.protocol import Balance, Balances, Payouts, ServerTime, StakeLimits,
 
 SECOND_US = 1_000_000
 MOST_MONEY = Decimal(10) ** 12  # what a DECIMAL(20,8) holds
+LATEST_S = 1e11  # the year 5138; as milliseconds 1973. So a time in those is no time
+MOST_REASON = 200  # letters of a reason that the venue gives
 
 # Event codes.
 TICK = 1
@@ -139,13 +141,22 @@ class OlympError(msgspec.Struct, gc=False):
     `{"e":23,"t":3,"uuid":"…","d":[],"err":[{"code":"pair_unavailable","mess":"…"}]}`
     """
 
-    code: str = "without a code"
-    mess: str = ""
+    code: str | int = "without a code"
+    mess: str | None = None
 
+    @property
+    def reason(self) -> str:
+        """Why, for people."""
+        return (self.mess or str(self.code))[:MOST_REASON]
+
+
+T = TypeVar("T")
 
 # Made once: a session for each market would otherwise bring its own.
 decode_frame = msgspec.json.Decoder(list[OlympMessage]).decode
 decode_ticks = msgspec.json.Decoder(list[OlympTick]).decode
+_decode_message = msgspec.json.Decoder(OlympMessage).decode
+_decode_tick = msgspec.json.Decoder(OlympTick).decode
 _decode_balances = msgspec.json.Decoder(list[OlympBalance]).decode
 _decode_stake_limits = msgspec.json.Decoder(dict[str, OlympStakeLimit]).decode
 _decode_payouts = msgspec.json.Decoder(list[OlympPayout]).decode
@@ -153,8 +164,39 @@ _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_payout = msgspec.json.Decoder(OlympPayout).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_candles = msgspec.json.Decoder(list[OlympCandles]).decode
-_decode_errors = msgspec.json.Decoder(list[OlympError]).decode
+_decode_errors = msgspec.json.Decoder(list[OlympError] | OlympError).decode
 _decode_seconds = msgspec.json.Decoder(float).decode
+
+
+def read_frame(frame: str | bytes) -> Sequence[OlympMessage | None]:
+    """Return the messages of a frame, None in the place of one that is none."""
+    return _each(frame, decode_all=decode_frame, decode_one=_decode_message)
+
+
+def read_ticks(d: msgspec.Raw) -> Sequence[OlympTick | None]:
+    """Return the prices of a message, None in the place of one that cannot be read."""
+    return _each(d, decode_all=decode_ticks, decode_one=_decode_tick)
+
+
+def _each(
+    data: str | bytes | msgspec.Raw,
+    *,
+    decode_all: Callable[[Any], list[T]],
+    decode_one: Callable[[msgspec.Raw], T],
+) -> Sequence[T | None]:
+    """Decode all at once, or else one by one; raise as for all of them where none can be decoded."""
+    try:
+        return decode_all(data)
+    except msgspec.ValidationError:
+        found: list[T | None] = []
+        for item in _decode_raws(data):
+            try:
+                found.append(decode_one(item))
+            except msgspec.ValidationError:
+                found.append(None)
+        if all(each is None for each in found):
+            raise
+        return found
 
 
 def to_us(seconds: float) -> int:
@@ -176,9 +218,7 @@ def read_balances(d: msgspec.Raw) -> Balances:
 def read_stake_limits(d: msgspec.Raw) -> StakeLimits:
     """Return the limits of a stake; strict, because it is money."""
     limits = _decode_stake_limits(d)
-    return StakeLimits(
-        {name.upper(): StakeLimit(_money(each.min), _money(each.max)) for name, each in limits.items()}
-    )
+    return StakeLimits({name.upper(): _stake_limit(each) for name, each in limits.items()})
 
 
 def read_payouts(d: msgspec.Raw) -> Payouts:
@@ -212,8 +252,13 @@ def read_server_time(ts: msgspec.Raw, *, answers_ping: bool) -> ServerTime:
 
 
 def read_error(err: msgspec.Raw) -> OlympError:
-    """Return the first reason of a rejection."""
-    errors = _decode_errors(err)
+    """Return the first reason of a rejection; one of a shape that nobody knows is its own code."""
+    try:
+        errors = _decode_errors(err)
+    except msgspec.ValidationError:
+        return OlympError(code=bytes(err).decode(errors="replace")[:MOST_REASON])
+    if isinstance(errors, OlympError):
+        return errors
     return errors[0] if errors else OlympError()
 
 
@@ -234,6 +279,13 @@ def _payouts(items: Iterable[OlympPayout]) -> Payouts:
             raise RemoteProtocolError(f"{each.pair}: a payout of {each.profitability!r} %")
         percents[each.pair] = each.profitability
     return Payouts(percents)
+
+
+def _stake_limit(told: OlympStakeLimit) -> StakeLimit:
+    least, most = _money(told.min), _money(told.max)
+    if not 0 <= least <= most:
+        raise RemoteProtocolError(f"stakes from {least} to {most}")
+    return StakeLimit(least, most)
 
 
 def _money(amount: Decimal) -> Decimal:
