@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from venues import olymptrade_frames as frames
-from venues.olymptrade_frames import OlympMessage, make_frame
+from venues.olymptrade_envelope import OlympMessage, make_frame
 from venues.protocol import Balances, Send, Unknown, VenueEvent
 
 

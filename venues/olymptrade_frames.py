@@ -5,21 +5,20 @@ the rest is from independent clients' accounts, and marked so.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
 
 import msgspec
 
 from domain.errors import RemoteProtocolError
 from domain.instruments import StakeLimit
 from domain.market import MAX_INTEGER
+from venues.olymptrade_envelope import decode_each, decode_items
 from venues.protocol import Balance, Balances, Payouts, ServerTime, StakeLimits, VenueCandle
 
 SECOND_US = 1_000_000
 MOST_MONEY = Decimal(10) ** 12  # what a DECIMAL(20,8) holds
 LATEST_S = 1e11  # the year 5138; as milliseconds 1973. So a time in those is no time
-MOST_REASON = 200  # letters of a reason that the venue gives
 
 # Event codes.
 TICK = 1
@@ -51,23 +50,6 @@ IGNORED_CODES = DEAL_CODES | {
     *(2, 11, 70, 71, 72, 80, 95, 110, 111, 112, 282, 283, 602),
     *(1043, 1055, 1068, 1097, 1301, 2223, 2301),
 }
-
-
-class OlympMessage(msgspec.Struct, gc=False):
-    """One of the messages in a frame's array.
-
-    `t`: 2 the client's request, 3 its answer, 1 a push; some pushes have none. `uuid` is the
-    request's, echoed. `d` and `ts` may be missing, `err` is there where a request was rejected.
-
-    `[{"d":[241],"e":98,"t":3},{"e":12,"t":3,"uuid":"WKAJ-is"}]` (recorded 2025-07-04)
-    """
-
-    e: int
-    t: int | None = None
-    uuid: str | None = None
-    d: msgspec.Raw = msgspec.Raw()
-    ts: msgspec.Raw = msgspec.Raw()
-    err: msgspec.Raw = msgspec.Raw()
 
 
 class OlympTick(msgspec.Struct, gc=False):
@@ -135,68 +117,21 @@ class OlympCandles(msgspec.Struct, gc=False):
     candles: list[OlympCandle]
 
 
-class OlympError(msgspec.Struct, gc=False):
-    """Why a request was rejected. Not recorded: from two independent clients' accounts.
-
-    `{"e":23,"t":3,"uuid":"…","d":[],"err":[{"code":"pair_unavailable","mess":"…"}]}`
-    """
-
-    code: str | int = "without a code"
-    mess: str | None = None
-
-    @property
-    def reason(self) -> str:
-        """Why, for people."""
-        return (self.mess or str(self.code))[:MOST_REASON]
-
-
-T = TypeVar("T")
-
 # Made once: a session for each market would otherwise bring its own.
-decode_frame = msgspec.json.Decoder(list[OlympMessage]).decode
 decode_ticks = msgspec.json.Decoder(list[OlympTick]).decode
-_decode_message = msgspec.json.Decoder(OlympMessage).decode
 _decode_tick = msgspec.json.Decoder(OlympTick).decode
 _decode_balances = msgspec.json.Decoder(list[OlympBalance]).decode
 _decode_stake_limits = msgspec.json.Decoder(dict[str, OlympStakeLimit]).decode
 _decode_payouts = msgspec.json.Decoder(list[OlympPayout]).decode
-_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_payout = msgspec.json.Decoder(OlympPayout).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_candles = msgspec.json.Decoder(list[OlympCandles]).decode
-_decode_errors = msgspec.json.Decoder(list[OlympError] | OlympError).decode
 _decode_seconds = msgspec.json.Decoder(float).decode
-
-
-def read_frame(frame: str | bytes) -> Sequence[OlympMessage | None]:
-    """Return the messages of a frame, None in the place of one that is none."""
-    return _each(frame, decode_all=decode_frame, decode_one=_decode_message)
 
 
 def read_ticks(d: msgspec.Raw) -> Sequence[OlympTick | None]:
     """Return the prices of a message, None in the place of one that cannot be read."""
-    return _each(d, decode_all=decode_ticks, decode_one=_decode_tick)
-
-
-def _each(
-    data: str | bytes | msgspec.Raw,
-    *,
-    decode_all: Callable[[Any], list[T]],
-    decode_one: Callable[[msgspec.Raw], T],
-) -> Sequence[T | None]:
-    """Decode all at once, or else one by one; raise as for all of them where none can be decoded."""
-    try:
-        return decode_all(data)
-    except msgspec.ValidationError:
-        found: list[T | None] = []
-        for item in _decode_raws(data):
-            try:
-                found.append(decode_one(item))
-            except msgspec.ValidationError:
-                found.append(None)
-        if all(each is None for each in found):
-            raise
-        return found
+    return decode_each(d, decode_all=decode_ticks, decode_one=_decode_tick)
 
 
 def to_us(seconds: float) -> int:
@@ -232,7 +167,7 @@ def read_some_payouts(d: msgspec.Raw) -> Payouts | None:
     Not recorded, from one client's account (2026): other items of the same codes have other shapes.
     """
     try:
-        items = [raw for raw in _decode_raws(d) if "profitability" in _decode_keys(raw)]
+        items = [raw for raw in decode_items(d) if "profitability" in _decode_keys(raw)]
     except msgspec.DecodeError:
         return None
     return _payouts(map(_decode_payout, items)) if items else None
@@ -249,27 +184,6 @@ def read_server_time(ts: msgspec.Raw, *, answers_ping: bool) -> ServerTime:
     `[{"e":90,"t":3,"uuid":"QLQS-bu","ts":1751668293}]` (recorded 2025-07-04)
     """
     return ServerTime(to_us(_decode_seconds(ts)), SECOND_US, answers_ping)
-
-
-def read_error(err: msgspec.Raw) -> OlympError:
-    """Return the first reason of a rejection; one of a shape that nobody knows is its own code."""
-    try:
-        errors = _decode_errors(err)
-    except msgspec.ValidationError:
-        return OlympError(code=bytes(err).decode(errors="replace")[:MOST_REASON])
-    if isinstance(errors, OlympError):
-        return errors
-    return errors[0] if errors else OlympError()
-
-
-def is_rejection(message: OlympMessage) -> bool:
-    """Return whether it has an `err` that says something."""
-    return bytes(message.err) not in (b"", b"null", b"[]")
-
-
-def make_frame(code: int, d: Any, *, uuid: str) -> str:
-    """Return a frame with one request, as the web client sends them."""
-    return msgspec.json.encode([{"t": 2, "e": code, "uuid": uuid, "d": d}]).decode()
 
 
 def _payouts(items: Iterable[OlympPayout]) -> Payouts:

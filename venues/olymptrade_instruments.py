@@ -7,6 +7,7 @@ import msgspec
 
 from domain.errors import RemoteProtocolError
 from domain.instruments import Instrument, Listing
+from venues.olymptrade_envelope import decode_items
 from venues.olymptrade_frames import to_us
 
 # The venue's own spelling → what everybody else says. Markets that end in USD and are of the group
@@ -57,7 +58,6 @@ class OlympName(msgspec.Struct, gc=False):
     id: str
 
 
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_instrument = msgspec.json.Decoder(OlympInstrument).decode
 _decode_name = msgspec.json.Decoder(OlympName).decode
 
@@ -77,7 +77,7 @@ class InstrumentList:
         """
         told: dict[str, Instrument] = {}
         spoilt = 0
-        for item in _decode_items(d):
+        for item in decode_items(d):
             try:
                 instrument = self._merge(_decode_instrument(item))
             except (msgspec.DecodeError, RemoteProtocolError):

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import attrs
 
+from venues.olymptrade_envelope import make_frame
 from venues.olymptrade_frames import (
     SUBSCRIBE,
     SUBSCRIBE_COMPANION,
     UNSUBSCRIBE,
     UNSUBSCRIBE_COMPANION,
-    make_frame,
 )
 
 COMPANIONS = frozenset({SUBSCRIBE_COMPANION, UNSUBSCRIBE_COMPANION})

@@ -10,7 +10,8 @@ from domain.errors import InvariantError, RemoteProtocolError
 from domain.instruments import Catalog, Listing, StakeLimit
 from domain.market import PriceUpdate
 from venues import find_venue
-from venues.olymptrade import RETRY_AFTER_S, VENUE, OlympTradeAdapter
+from venues.olymptrade import VENUE, OlympTradeAdapter
+from venues.olymptrade_subscriptions import RETRY_AFTER_S
 from venues.olymptrade_upgrade import CLIENT
 from venues.protocol import (
     Balance,
