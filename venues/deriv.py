@@ -24,12 +24,11 @@ from venues.deriv_frames import (
     read_tick_frame,
     read_time_us,
     request,
-    sample,
 )
 from venues.deriv_history import TIMEFRAMES_S, DerivHistory
 from venues.deriv_listing import DerivListing
 from venues.deriv_subscriptions import DerivSubscriptions
-from venues.new_fields import MOST_LETTERS, FieldWatch
+from venues.new_fields import FieldWatch
 from venues.protocol import (
     Balances,
     Budget,
@@ -48,6 +47,7 @@ from venues.protocol import (
     Venue,
     VenueEvent,
 )
+from venues.samples import MOST_LETTERS, sample
 
 
 class DerivAdapter:

@@ -4,10 +4,9 @@ import enum
 from collections.abc import Sequence
 
 from venues.deriv_frames import DerivError
-from venues.new_fields import MOST_LETTERS
 from venues.protocol import Denied, Throttled
+from venues.samples import MOST_LETTERS, short
 
-MOST_REASON = 160  # letters of a reason that the venue gives
 PATIENCE_S = 60.0  # the shorter of the budgets' two windows
 
 
@@ -60,7 +59,7 @@ def failure_of(error: DerivError) -> Failure:
 
 def reason_of(error: DerivError) -> str:
     """Return an error for people: `The token is invalid. (InvalidToken)`."""
-    message, code = error.message[:MOST_REASON], error.code[:MOST_LETTERS]
+    message, code = short(error.message), error.code[:MOST_LETTERS]
     return f"{message} ({code})" if message else code
 
 

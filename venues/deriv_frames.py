@@ -178,11 +178,6 @@ def request(**fields: Any) -> str:
     return msgspec.json.encode(fields).decode()
 
 
-def sample(frame: str | bytes) -> str:
-    """Return as much of a frame as a message shows."""
-    return repr(frame[:200])
-
-
 # --- fields that are known --------------------------------------------------------------------
 
 _ENVELOPE = frozenset({"msg_type", "req_id", "echo_req", "passthrough", "subscription", "error", "pip_size"})

@@ -150,9 +150,11 @@ class DerivListing:
             return True
         if self.now_us - asked_us < HOURS_ASK_US:
             return False
+        if symbol in self._unheard:
+            return True
         instrument = self._instruments.get(symbol)
-        if instrument is None or symbol in self._unheard:
-            return symbol in self._unheard
+        if instrument is None:
+            return False
         times_us = (instrument.closes_us, instrument.opens_us)
         return any(time_us is not None and time_us <= self.now_us for time_us in times_us)
 

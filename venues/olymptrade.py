@@ -36,6 +36,7 @@ from venues.protocol import (
     VenueEvent,
     VenueSettings,
 )
+from venues.samples import sample
 
 EVENT_CODES = (22, 21, 26, 55, 110, 1054, 75, 183, *frames.PAYOUT_CODES)
 UNWANTED_TICK = Unknown("price of a market that nobody subscribed")
@@ -113,7 +114,7 @@ class OlympTradeAdapter:
             if due:
                 events += new_fields(frame, due, self._fields)
         except UNREADABLE as exc:
-            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=_sample(frame)) from exc
+            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=sample(frame)) from exc
         return events
 
     def _take(self, message: OlympMessage, events: list[VenueEvent]) -> None:
@@ -215,10 +216,6 @@ READERS: dict[int, Callable[[OlympTradeAdapter, OlympMessage], list[VenueEvent]]
     **dict.fromkeys(frames.PAYOUT_CODES, OlympTradeAdapter.read_some_payouts),
     frames.INSTRUMENTS: OlympTradeAdapter.read_instruments,
 }
-
-
-def _sample(frame: str | bytes) -> str:
-    return repr(frame[:200])
 
 
 def _make_upgrade(settings: VenueSettings, token: str | None) -> Upgrade:

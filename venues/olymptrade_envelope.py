@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-MOST_REASON = 200  # letters of a reason that the venue gives
+from venues.samples import MOST_REASON, short
 
 
 class OlympMessage(msgspec.Struct, gc=False):
@@ -37,7 +37,7 @@ class OlympError(msgspec.Struct, gc=False):
     @property
     def reason(self) -> str:
         """Why, for people."""
-        return (self.mess or str(self.code))[:MOST_REASON]
+        return short(self.mess or str(self.code))
 
 
 T = TypeVar("T")

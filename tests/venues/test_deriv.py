@@ -324,7 +324,7 @@ def test_a_reason_of_the_venue_is_shortened() -> None:
     told = {"code": "InvalidSymbol", "message": "x" * 10_000}
     refused = hear(adapter, {"error": told, "msg_type": "tick", "req_id": 1})[0]
     assert isinstance(refused, Refused)
-    assert len(refused.reason) <= 220
+    assert len(refused.reason) <= 250
 
 
 def test_an_error_that_names_no_request_is_unknown() -> None:
