@@ -4,14 +4,16 @@ import contextlib
 import logging
 from functools import partial
 
+import attrs
 import trio
 
 from actors.line import Line, refuse
 from actors.ports import ConnectionPlace
+from domain.errors import PermanentError, VenueThrottled, flatten
 from domain.events import Event, emit
 from domain.gaps import Cause
 
-ROTATE_AGAIN_S = 60.0  # after another socket could not take over
+ROTATE_AGAIN_S = 60.0  # so long at least after another socket took over, or could not
 
 
 class Connection:
@@ -31,7 +33,7 @@ class Connection:
         self._place = place
         self._row = place.row
         self._line: Line | None = None  # the one that serves
-        self._beside: trio.CancelScope | None = None  # of a line that took over, or is to
+        self._beside: set[_Beside] = set()  # those that took over, and the one that is to
 
     async def run(self) -> None:
         """Take a turn at the gate, open the socket, serve it until it is lost or closed."""
@@ -44,6 +46,7 @@ class Connection:
                 self._open_session()
                 await line.serve(self._rotate)
             while self._line is not line:
+                line.end()
                 line = self._line
                 # Only now: a number of the new socket would make the old one's last prices old ones.
                 line.session.release_prices()
@@ -71,8 +74,8 @@ class Connection:
 
     def _end_session(self) -> None:
         """Tell everybody who waits on this session that it is over."""
-        if self._beside is not None:
-            self._beside.cancel()
+        for beside in self._beside:
+            beside.scope.cancel()
         if self._line is not None:
             self._line.end()
         self._row.is_open = False
@@ -89,35 +92,39 @@ class Connection:
 
     def _rotate(self) -> None:
         """Let another socket take over, beside this one: what goes wrong there does no harm here."""
-        taken: list[Line] = []  # the line that took over, once it has
+        beside = _Beside()
+        self._beside.add(beside)
         self._place.spawn(
-            partial(self._succeed, taken), partial(self._note_end, taken), f"rotate {self._row.name}"
+            partial(self._succeed, beside), partial(self._note_end, beside), f"rotate {self._row.name}"
         )
 
-    async def _succeed(self, taken: list[Line]) -> None:
+    async def _succeed(self, beside: "_Beside") -> None:
         """Open another line, let it take over, and serve it; the old one closes then."""
-        with trio.CancelScope() as self._beside:
+        with beside.scope:
             await self._place.shared.wait_turn()
             old, line = self._line, Line(self._place, number=self._place.link.session)
             assert old is not None, "there is one to take over from"
             async with line.open():
                 await line.take_over(old)
                 line.ended = trio.Event()
-                taken.append(line)
-                self._line = line
+                line.put_off_rotation(until=trio.current_time() + ROTATE_AGAIN_S)
+                self._line = beside.line = line
                 old.replace()
                 self._say("another socket has taken over, without a gap", level=logging.INFO)
                 await line.serve(self._rotate)
 
-    def _note_end(self, taken: list[Line], error: Exception | None) -> None:
+    def _note_end(self, beside: "_Beside", error: Exception | None) -> None:
         """A line beside has ended: after it took over, or before it could."""
-        for line in taken:
-            assert line.ended is not None, "a line that took over has an end"
-            line.failure = error
-            line.ended.set()
-        if not taken and error is not None and self._line is not None:
-            self._line.rotate_at = trio.current_time() + ROTATE_AGAIN_S
-            self._say(f"another socket could not take over: {error}", level=logging.WARNING)
+        self._beside.discard(beside)
+        if beside.line is not None:
+            assert beside.line.ended is not None, "a line that took over has an end"
+            beside.line.failure = error
+            beside.line.ended.set()
+        elif error is not None and self._line is not None:
+            failure = max(flatten(error), key=_severity)
+            pause_s = max(ROTATE_AGAIN_S, *_severity(failure))
+            self._line.put_off_rotation(until=trio.current_time() + pause_s)
+            self._say(f"another socket could not take over: {failure}", level=logging.WARNING)
 
     def _say(self, what: str, *, level: int) -> None:
         emit(
@@ -127,3 +134,19 @@ class Connection:
             actor=f"connection/{self._row.name}",
             venue=self._row.venue,
         )
+
+
+@attrs.define(eq=False)
+class _Beside:
+    """A line that is to take over, in a task of its own; `line` is set once it has."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    line: Line | None = None
+
+
+def _severity(error: BaseException) -> tuple[float, float]:
+    """Return what tells the graver of two, and at the same time for how long another try is no use."""
+    return (
+        float("inf") if isinstance(error, PermanentError) else 0.0,
+        error.retry_after_s if isinstance(error, VenueThrottled) else 0.0,
+    )

@@ -9,7 +9,15 @@ import trio
 from actors.ports import ConnectionPlace, Pace
 from actors.session import Session
 from domain.clock import now_us
-from domain.errors import ConnectionLost, MarketdError, PermanentError, UpgradeRefused, UpgradeThrottled
+from domain.errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    MarketdError,
+    PermanentError,
+    UpgradeRefused,
+    UpgradeThrottled,
+    flatten,
+)
 from domain.messages import AskHistory, Close, Request, Subscribe, Wake
 from venues.protocol import SessionContext
 from venues.verdict import verdict
@@ -31,16 +39,17 @@ class Line:
         "_heartbeat",
         "_is_closing",
         "_is_replaced",
+        "_may_rotate_at",
         "_pace",
         "_ping_at",
         "_place",
         "_refresh_at",
+        "_rotate_at",
         "_shared",
         "_socket",
         "_unlisted_at",
         "ended",
         "failure",
-        "rotate_at",
         "session",
     )
 
@@ -56,8 +65,8 @@ class Line:
         self.session = Session(place, adapter=adapter, number=number, token=token)
         self.ended: trio.Event | None = None  # set where somebody waits for its end
         self.failure: Exception | None = None
-        self.rotate_at = NEVER  # monotonic, as all of these
-        self._ping_at = self._refresh_at = self._unlisted_at = NEVER
+        self._rotate_at = self._ping_at = self._refresh_at = self._unlisted_at = NEVER  # monotonic
+        self._may_rotate_at = 0.0  # not before, whatever the venue says
         self._pace = Pace()
         self._heartbeat = Heartbeat(last_frame_at=0.0)  # begins to count when it is open
         self._socket: Socket | None = None
@@ -83,10 +92,11 @@ class Line:
                     yield
                 finally:
                     self._is_closing = True  # what the reader meets from now on is not why
-        except* (UpgradeRefused, UpgradeThrottled) as group:
-            raise self._judge(group.exceptions[0]) from group
-        except* MarketdError:
+        except* (UpgradeRefused, UpgradeThrottled, ConnectionClosed) as group:
             if not self._is_replaced:  # else it is gone, which was wanted
+                raise self._judge(group) from group
+        except* MarketdError:
+            if not self._is_replaced:
                 raise
 
     def _begin_timers(self) -> None:
@@ -99,7 +109,7 @@ class Line:
             self._refresh_at = now + venue.refresh_every_s
         if venue.rotate_after_s is not None:
             jitter_s = min(ROTATE_JITTER_S, venue.rotate_after_s / 10)
-            self.rotate_at = now + venue.rotate_after_s + random.uniform(-jitter_s, jitter_s)  # noqa: S311
+            self._rotate_at = now + venue.rotate_after_s + random.uniform(-jitter_s, jitter_s)  # noqa: S311
 
     # --- what comes in ------------------------------------------------------------------------
 
@@ -111,21 +121,25 @@ class Line:
                 self._heartbeat.beat()
                 for frame in frames:
                     self.take(frame)
-        except ConnectionLost as error:
+        except ConnectionLost:
             if not self._is_closing:
-                raise self._judge(error) from None
+                raise
 
     def take(self, frame: str | bytes) -> None:
         """Let the session have one message; wake whoever sends what it asks for."""
         session = self.session
         session.handle(frame, received_us=now_us(), at=self._heartbeat.last_frame_at)
-        if session.is_leaving:
-            session.is_leaving = False
-            if self.rotate_at < NEVER:  # else this venue's sockets are not replaced
-                self.rotate_at = 0.0
-        if session.outgoing or session.is_released or self.rotate_at == 0.0:
-            self._place.requests.put_nowait(Wake())
+        is_leaving, session.is_leaving = session.is_leaving, False
+        if is_leaving and self._rotate_at < NEVER:  # else this venue's sockets are not replaced
+            self._rotate_at = min(self._rotate_at, self._may_rotate_at)
+        if is_leaving or session.outgoing or session.is_released:
+            self._wake()
         self._note_answers()
+
+    def _wake(self) -> None:
+        """Have whoever serves the requests look at what is due; any request does that too."""
+        if not self._place.requests.used:
+            self._place.requests.put_nowait(Wake())
 
     def _note_answers(self) -> None:
         """Wake whoever waits for the last word on what was asked."""
@@ -152,6 +166,8 @@ class Line:
                 await self._say_goodbye()
                 return
             if any(isinstance(request, Close) for request in requests):
+                for request in requests:
+                    refuse(request)
                 await self._say_goodbye()
                 return
             for frame in self.session.plan(requests):
@@ -161,14 +177,14 @@ class Line:
 
     def _due_at(self) -> float:
         return min(
-            self._heartbeat.due_at(), self._ping_at, self._refresh_at, self._unlisted_at, self.rotate_at
+            self._heartbeat.due_at(), self._ping_at, self._refresh_at, self._unlisted_at, self._rotate_at
         )
 
     async def _keep_up(self, rotate: Callable[[], None]) -> None:
         """Do what is due by the clock."""
         now, venue = trio.current_time(), self._shared.venue
-        if now >= self.rotate_at:
-            self.rotate_at = NEVER
+        if now >= self._rotate_at:
+            self._rotate_at = NEVER
             rotate()
         if now >= self._ping_at:
             self._ping_at = now + (venue.ping_every_s or NEVER)
@@ -179,7 +195,7 @@ class Line:
         if now >= self._unlisted_at:
             self._unlisted_at = NEVER
             self.session.go_on_unlisted()
-            self._place.requests.put_nowait(Wake())
+            self._wake()
         if now >= self._refresh_at:
             self._refresh_at = now + (venue.refresh_every_s or NEVER)
             if any(port.hours.is_closed for port in self._place.ports.values()):
@@ -217,17 +233,24 @@ class Line:
     async def take_over(self, other: "Line") -> None:
         """Subscribe what the other line has; return when the venue confirmed, then it can go.
 
-        Raises `ConnectionLost` where that takes too long.
+        What is asked of the other one meanwhile is taken over too. Raises `ConnectionLost` where it
+        takes too long.
         """
-        self._answered = trio.Event()
         self.session.hold_prices()
-        for frame in self.session.take_over(other.session):
-            await self._send(frame)
-        self._note_answers()
         with trio.move_on_after(TAKE_OVER_TIMEOUT_S):
-            await self._answered.wait()
+            while frames := self.session.take_over(other.session):
+                self._answered = trio.Event()
+                for frame in frames:
+                    await self._send(frame)
+                self._note_answers()
+                await self._answered.wait()
             return
         raise ConnectionLost(f"{self._place.row.venue} did not confirm within {TAKE_OVER_TIMEOUT_S:.0f} s")
+
+    def put_off_rotation(self, *, until: float) -> None:
+        """Let no other line take this one's place before that time (monotonic); at the latest then try."""
+        self._may_rotate_at = until
+        self._rotate_at = until if self._rotate_at == NEVER else max(self._rotate_at, until)
 
     def replace(self) -> None:
         """Let it say goodbye and close: another line has taken its place."""
@@ -264,9 +287,9 @@ class Line:
         except ConnectionLost:
             pass  # it is closed: what was wanted
 
-    def _judge(self, error: Exception) -> Exception:
-        """Return the error, or what it means at this venue: trying again may be no use."""
-        judged = verdict(error, venue=self._shared.venue, name=self._place.row.venue)
+    def _judge(self, group: BaseExceptionGroup[MarketdError]) -> BaseException:
+        """Return the first error, or what it means at this venue: trying again may be no use."""
+        judged = verdict(flatten(group)[0], venue=self._shared.venue, name=self._place.row.venue)
         if isinstance(judged, PermanentError):
             self._shared.token_refused(self.session.token)
         return judged

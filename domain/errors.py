@@ -139,3 +139,13 @@ class AlreadyRunning(MarketdError):
 
 class InvariantError(MarketdError):
     """Our own bug: crash the actor and let the supervisor decide."""
+
+
+# --- several at once --------------------------------------------------------------------------
+
+
+def flatten(error: BaseException) -> list[BaseException]:
+    """Return the exceptions inside an exception group, however deep; else the one."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for member in error.exceptions for leaf in flatten(member)]
+    return [error]

@@ -14,6 +14,7 @@ from domain.errors import (
     RemoteProtocolError,
     RetryableError,
     VenueThrottled,
+    flatten,
 )
 from domain.states import ConnectionRow, Desired, MarketRow, State
 from wire.backoff import delay_s
@@ -64,13 +65,6 @@ class Blame(enum.IntEnum):
     OUTSIDE = 1  # the network, the venue, the database: back off, for ever
     PERMANENT = 2  # trying again is no use: failed, with what to do
     OURS = 3  # our bug, or anything unknown: restart, then quarantine
-
-
-def flatten(error: BaseException) -> list[BaseException]:
-    """Return the exceptions inside an exception group, however deep; else the one."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for member in error.exceptions for leaf in flatten(member)]
-    return [error]
 
 
 def blame(error: BaseException) -> Blame:

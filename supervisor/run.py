@@ -13,12 +13,14 @@ import trio
 from actors.mailbox import Inbox
 from actors.writer import Writer
 from domain.clock import now_us
-from domain.errors import ConfigError
+from domain.errors import (
+    ConfigError,
+    flatten,
+)
 from domain.events import Event, emit
 from storage.target import Target, parse_target
 from supervisor import desired, lock, logs
 from supervisor.daemon import Daemon
-from supervisor.policy import flatten
 from supervisor.sections import Settings
 from supervisor.settings import (
     SIMULATED_PROTOCOL,

@@ -14,6 +14,7 @@ from domain.errors import (
     UpgradeRefused,
     VenueSilent,
     VenueThrottled,
+    flatten,
 )
 from domain.instruments import Catalog, Listing
 from supervisor.policy import worst
@@ -106,13 +107,7 @@ async def visiting(
             await visitor.send(visitor.adapter.opening())
             yield visitor
     except* (UpgradeRefused, ConnectionClosed) as group:
-        raise verdict(first_of(group), venue=venue, name=name) from group
-
-
-def first_of(group: BaseExceptionGroup[Exception]) -> Exception:
-    """Return the first exception that is no group."""
-    first = group.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+        raise verdict(flatten(group)[0], venue=venue, name=name) from group
 
 
 def _token(name: str, settings: VenueSettings, *, venue: Venue, state_dir: Path) -> str | None:

@@ -162,6 +162,7 @@ class AnswersLikeBinance:
 
     def __init__(self) -> None:
         self.heard: list[tuple[float, str, list[str]]] = []  # when, method, streams
+        self.heard_on: list[tuple[int, str, list[str]]] = []  # number of the client, method, streams
         self.clients: list[trio_websocket.WebSocketConnection] = []
         self.goodbyes: list[int] = []
 
@@ -178,6 +179,7 @@ class AnswersLikeBinance:
         streams = request["params"]
         assert isinstance(streams, list)
         self.heard.append((trio.current_time(), str(request["method"]), streams))
+        self.heard_on.append((self.clients.index(client), str(request["method"]), streams))
         await self.confirm(client, request["id"])
 
     async def confirm(self, client: trio_websocket.WebSocketConnection, number: object) -> None:

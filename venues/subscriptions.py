@@ -16,6 +16,7 @@ class Subscriptions:
         self._session = session
         self._confirmed: set[str] = set()
         self._asked: dict[str, list[Answerable]] = {}
+        self._adopted: set[str] = set()  # of another session, asked for here too
 
     def plan(self, requests: Iterable[Subscribe | Unsubscribe]) -> list[str]:
         """Return the frames that these requests need together; remember who waits for an answer."""
@@ -54,10 +55,19 @@ class Subscriptions:
                 answer.fail(MarketClosed(f"{self._venue} takes no subscription of {symbol!r} now: {reason}"))
 
     def adopt(self, other: "Subscriptions") -> list[str]:
-        """Return the frames that subscribe what another session has, or waits for; nobody waits here."""
-        symbols = sorted(other._confirmed | other._asked.keys())
-        self._asked = {symbol: [] for symbol in symbols}
-        return self._adapter.subscribe(symbols) if symbols else []
+        """Return the frames that bring this session to what another one has or waits for; none if it is.
+
+        Nobody waits here. What the venue refused here is not asked for again.
+        """
+        wanted = other._confirmed | other._asked.keys()
+        joining, leaving = sorted(wanted - self._adopted), sorted(self._adopted - wanted)
+        self._adopted = wanted
+        for symbol in leaving:
+            self._confirmed.discard(symbol)
+            self._asked.pop(symbol, None)
+        self._asked |= {symbol: [] for symbol in joining}
+        frames = self._adapter.unsubscribe(leaving) if leaving else []
+        return frames + (self._adapter.subscribe(joining) if joining else [])
 
     @property
     def has_all(self) -> bool:

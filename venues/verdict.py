@@ -10,7 +10,7 @@ from domain.errors import (
 from venues.protocol import Venue
 
 
-def verdict(error: Exception, *, venue: Venue, name: str) -> Exception:
+def verdict(error: BaseException, *, venue: Venue, name: str) -> BaseException:
     """Return the error, or what it means at this venue: patience, or trying again is no use.
 
     `name` is what the settings call the venue.

@@ -29,6 +29,7 @@ from domain.errors import (
     RemoteProtocolError,
     UpgradeRefused,
     UpgradeThrottled,
+    flatten,
 )
 from wire.upgrade import UpgradeStream
 
@@ -143,7 +144,7 @@ async def dial(
                 await trio.aclose_forcefully(stream)
                 nursery.cancel_scope.cancel()
     except* FOREIGN_ERRORS as group:
-        raise _translate(_first(group)) from group
+        raise _translate(flatten(group)[0]) from group
 
 
 async def _open_stream(url: str) -> tuple[UpgradeStream, str, str]:
@@ -203,14 +204,6 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first exception that is no group."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def _translate(error: BaseException) -> MarketdError:
     """Return our exception for one of the libraries'."""
     match error:
@@ -240,7 +233,7 @@ def describe(error: OSError) -> str:
     """Return the reason under trio's "all attempts to connect failed", if there is one."""
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
-        cause = _first(cause)
+        cause = flatten(cause)[0]
     if isinstance(cause, OSError):
         error = cause
     if error.errno == errno.ECONNREFUSED:

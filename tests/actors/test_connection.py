@@ -22,10 +22,10 @@ from domain.errors import (
     PermanentError,
     RemoteProtocolError,
     VenueThrottled,
+    flatten,
 )
 from domain.market import PriceUpdate
 from domain.messages import Close, Resubscribe, Subscribe, Unsubscribe
-from supervisor.policy import flatten
 from venues import find_venue
 from venues.protocol import SessionContext, VenueEvent, VenueSettings
 from wire.recording import Direction, Recorder, read

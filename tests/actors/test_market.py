@@ -10,10 +10,15 @@ from feeds import AnswersLikeBinance, Feed, make_feed, no_gate, serving, trade
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.market import ANSWER_WITHIN_S, Market, MarketPlace
-from domain.errors import ConnectionLost, MarketdError, PermanentError, VenueSilent
+from domain.errors import (
+    ConnectionLost,
+    MarketdError,
+    PermanentError,
+    VenueSilent,
+    flatten,
+)
 from domain.market import Tick
 from domain.messages import Resubscribe, Subscribe, Unsubscribe
-from supervisor.policy import flatten
 
 EURUSD = "EURUSDT@binance"
 MINUTE_US = 60_000_000

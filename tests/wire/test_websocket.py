@@ -36,8 +36,8 @@ from domain.errors import (
     RemoteProtocolError,
     UpgradeRefused,
     VenueThrottled,
+    flatten,
 )
-from supervisor.policy import flatten
 from wire import websocket
 from wire.websocket import Socket, dial, retry_after_s, split_url
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from venues import olymptrade_frames as codes
+from venues.olymptrade_envelope import read_frame
 from venues.simulated.olymptrade_messages import (
     OlympRequest,
     candles,
@@ -113,7 +114,7 @@ class OlympSession:
     def read_recorded(self, frame: str) -> SimulatedTick | None:
         """Return the first tick in a frame that this socket subscribed, None if there is none."""
         try:
-            messages = codes.decode_frame(frame)
+            messages = [each for each in read_frame(frame) if each is not None]
             ticks = [tick for each in messages if each.e == codes.TICK for tick in codes.decode_ticks(each.d)]
             for symbol, at_s, price in ((tick.p, tick.t, tick.q) for tick in ticks):
                 if symbol in self._symbols and 0.0 < price < math.inf:
