@@ -96,11 +96,11 @@ class World:
         """Return the state of a market now."""
         return self.tree.board.market_state(self.tree.board.markets[market])
 
-    async def note_recovery(self, *, but: str) -> None:
-        """Wait a while until all of the venue's markets but one are live; note how long that took."""
+    async def note_recovery(self, *, but: set[str]) -> None:
+        """Wait a while until the venue's markets are live, `but` those; note how long that took."""
         began_at = trio.current_time()
-        names = [name for name, row in self.tree.board.markets.items() if row.venue == "olymp"]
-        names.remove(f"{but}@olymp")
+        rows = [row for row in self.tree.board.markets.values() if row.venue == "olymp"]
+        names = [row.name for row in rows if row.symbol not in but]
         with trio.move_on_after(RECOVERY_S):
             while not all(self.state(name) is State.LIVE for name in names):  # noqa: ASYNC110 - no event
                 await trio.sleep(0.5)
@@ -233,7 +233,10 @@ async def _play(event: Event, world: World, at: float) -> None:
         world.olymp.rename(event.symbol, event.new)
     elif event.what == "set":
         write_token(world.token_path, jwt_until(at_us(event.when) + 30 * DAY_US))
-        await world.note_recovery(but=world.script.renamed)
+        renames = [each for each in world.script.events if each.what == "rename"]
+        await world.note_recovery(
+            but={each.symbol for each in renames if at_us(each.when) < at_us(event.when)}
+        )
 
 
 async def _make_prices(venue: WatchedOlympTrade | WatchedBinance, script: Script, begins_at: float) -> None:

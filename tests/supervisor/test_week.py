@@ -112,6 +112,8 @@ def _check_manners(world: World) -> None:
     again = 1 - sessions  # the silent one; the renamed one, in each session after
     assert len(world.olymp.subscribes_us) == len(FX_PAIRS) * len(world.olymp.knocks_us) + again
     assert most_within(world.olymp.subscribes_us, 60) <= len(FX_PAIRS)
+    noticed_us = at_us(world.script.when("shutdown"))
+    assert any(0 <= each - noticed_us <= NEAR_US for each in world.binance.knocks_us)
     days = (world.binance.knocks_us[-1] - world.binance.knocks_us[0]) / SECOND_US / 86_400
     assert len(world.binance.knocks_us) <= 1 + 2 + days  # the start, a cut and a notice, rotations
     assert most_within(world.binance.knocks_us, 60) == 1
