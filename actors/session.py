@@ -193,8 +193,11 @@ class Session:
 
     def _take_refusal(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
         for symbol in symbols:
-            if symbol in self._place.wired:
-                self._place.wired[symbol].gaps.refuse(at_us=at_us)
+            port = self._place.wired.get(symbol)
+            if port is not None:
+                port.gaps.refuse(at_us=at_us)
+                # Asked for unchecked, by the settings' name: a list may show what it is called.
+                port.is_unknown = self._shared.catalog.listed_us is None
         self.subscriptions.refuse(symbols, reason)
 
     def _take_closed(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:

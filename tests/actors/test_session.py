@@ -160,6 +160,28 @@ def test_the_end_of_a_market_that_was_never_asked_for_asks_nothing() -> None:
     assert talk.session.plan([Unsubscribe(symbol="EURUSD")]) == []
 
 
+async def test_a_name_that_is_refused_before_anything_was_listed_is_one_that_a_list_may_explain() -> None:
+    talk = Talk("EURUSD")
+    answer = talk.ask("EURUSD")
+    talk.session.go_on_unlisted()
+    talk.session.plan([])
+    talk.hear(Refused(("EURUSD",), "no such market"))
+    assert isinstance(await failure_of(answer), PermanentError)
+    assert talk.feed.port("EURUSD").is_unknown
+
+
+@pytest.mark.parametrize(("years", "is_taken"), [(0.9, True), (1.1, False), (56_000, False)])
+def test_a_price_of_the_far_future_is_no_price_for_it_would_hide_all_later_gaps(
+    years: float, *, is_taken: bool
+) -> None:
+    talk = Talk("EURUSD").is_listed(EURUSD)
+    talk.ask("EURUSD")
+    ts_us = NOON + round(years * 365 * 86_400_000_000)
+    talk.hear(PriceUpdate("frxEURUSD", ts_us, None, 1.5))
+    assert len(talk.feed.recorded()) == is_taken
+    assert talk.feed.row.unknown_frames == (not is_taken)
+
+
 # --- hours ------------------------------------------------------------------------------------
 
 
