@@ -44,6 +44,7 @@ from venues.subscriptions import Subscriptions
 
 MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
 MOST_HELD = 65_536  # prices of a socket that is to take over
+MOST_ASKED = 64  # pages of history that the venue owes us
 MOST_TOLD = 100  # kinds of unknown messages that are said, each once
 
 
@@ -115,16 +116,18 @@ class Session:
             self._count_undecodable(error)
             return
         ticks: list[Tick] = []
-        for event in events:
-            if type(event) is PriceUpdate:
-                tick = self._take_price(event, received_us=received_us, at=at)
-                if tick is not None:
-                    ticks.append(tick)
-            else:
-                self._undecodable_in_a_row = 0
-                self._take_event(event, received_us=received_us)
-        if ticks:
-            self._intake.hand_over(ticks)
+        try:
+            for event in events:
+                if type(event) is PriceUpdate:
+                    tick = self._take_price(event, received_us=received_us, at=at)
+                    if tick is not None:
+                        ticks.append(tick)
+                else:
+                    self._undecodable_in_a_row = 0
+                    self._take_event(event, received_us=received_us)
+        finally:  # what came before a word that ends the session has come
+            if ticks:
+                self._intake.hand_over(ticks)
 
     def hold_prices(self) -> None:
         """Keep the prices that come: another session's earlier ones are still on their way."""
@@ -282,10 +285,10 @@ class Session:
                 self._hold(request)
             elif isinstance(request, AskHistory):
                 frames += self._plan_history(request)
-            elif isinstance(request, Subscribe | Unsubscribe):
-                translated = self._translate(request)
-                if translated is not None:
-                    wanted.append(translated)
+            elif isinstance(request, Unsubscribe):
+                wanted += self._plan_unsubscribe(request)
+            elif isinstance(request, Subscribe):
+                wanted += self._plan_subscribe(request)
         return frames + self.subscriptions.plan(wanted)
 
     def take_over(self, other: "Session") -> list[str]:
@@ -314,14 +317,20 @@ class Session:
             )
 
     def _hold(self, request: Subscribe | AskHistory) -> None:
-        """Keep a request until the list has come; of one market only the latest, the others gave up."""
+        """Keep a request until the list has come; of one market only the latest."""
         if isinstance(request, Subscribe):
-            self._held = [
-                each
-                for each in self._held
-                if not isinstance(each, Subscribe) or each.symbol != request.symbol
-            ]
+            self._let_go(request.symbol)
         self._held.append(request)
+
+    def _let_go(self, symbol: str) -> None:
+        """Forget that a market waits for the list: it is stopped, or asks anew."""
+        kept: list[Subscribe | AskHistory] = []
+        for each in self._held:
+            if isinstance(each, Subscribe) and each.symbol == symbol:
+                each.answer.fail(ConnectionLost("asked anew, or stopped, before the venue was asked"))
+            else:
+                kept.append(each)
+        self._held = kept
 
     def _release(self) -> list[Subscribe | AskHistory]:
         if not self._is_listed or not self._held:
@@ -334,32 +343,36 @@ class Session:
         if name is None:
             request.answer.fail(ConnectionLost(f"{request.request.symbol} is not subscribed"))
             return []
+        while len(self._asked_history) >= MOST_ASKED:
+            del self._asked_history[next(iter(self._asked_history))]  # who asked has given up long ago
         self._asked_history[request.request.id] = request.answer
         return self.adapter.ask_history(request.request._replace(symbol=name))
 
-    def _translate(self, request: Subscribe | Unsubscribe) -> Subscribe | Unsubscribe | None:
-        """Return the request in the venue's spelling; None where there is nothing to ask."""
-        symbol = request.symbol
-        port = self._place.ports.get(symbol)
-        if isinstance(request, Unsubscribe):
-            name = self._names.pop(symbol, None)
-            if name is None:
-                return None
-            self._place.wired.pop(name, None)
-            if port is not None:
-                port.gaps.trouble(Cause.DISCONNECT)
-            return attrs.evolve(request, symbol=name)
+    def _plan_unsubscribe(self, request: Unsubscribe) -> list[Subscribe | Unsubscribe]:
+        """Return the request in the venue's spelling; none for a market that was not asked for."""
+        self._let_go(request.symbol)
+        name = self._unwire(request.symbol)
+        port = self._place.ports.get(request.symbol)
+        if name is not None and port is not None:
+            port.gaps.trouble(Cause.DISCONNECT)
+        return [] if name is None else [attrs.evolve(request, symbol=name)]
+
+    def _plan_subscribe(self, request: Subscribe) -> list[Subscribe | Unsubscribe]:
+        """Return the request in the venue's spelling; what goes by an older one ends."""
+        port = self._place.ports.get(request.symbol)
+        before = self._names.get(request.symbol)
         try:
-            name = self._wire(symbol, port)
+            name = self._wire(request.symbol, port)
         except MarketdError as error:
             if port is not None and isinstance(error, PermanentError):
                 port.gaps.refuse(at_us=now_us())
                 port.is_unknown = isinstance(error, UnknownSymbol)
             request.answer.fail(error)
-            return None
+            return []
         if isinstance(request, Resubscribe) and port is not None:
             port.gaps.trouble(Cause.DISCONNECT)
-        return attrs.evolve(request, symbol=name)
+        renamed = attrs.evolve(request, symbol=name)
+        return [renamed] if before in (None, name) else [Unsubscribe(symbol=before), renamed]
 
     def _wire(self, symbol: str, port: MarketPort | None) -> str:
         """Return the venue's symbol, whose prices belong to this port from now on."""
@@ -373,6 +386,15 @@ class Session:
                 "remove one of them from the settings"
             )
         port.is_unknown = False
+        if self._names.get(symbol) != name:
+            self._unwire(symbol)
         self._names[symbol] = name
         self._place.wired[name] = port
+        return name
+
+    def _unwire(self, symbol: str) -> str | None:
+        """Give a market's prices to nobody any longer; return the venue's symbol, if it had one."""
+        name = self._names.pop(symbol, None)
+        if name is not None:
+            self._place.wired.pop(name, None)
         return name

@@ -89,7 +89,7 @@ class Listings:
         try:
             catalog.find(branch.spec.symbol)
         except UnknownSymbol as error:
-            if not branch.port.is_unknown:
+            if not branch.port.is_unknown or row.reason != str(error):
                 branch.port.is_unknown, row.reason = True, str(error)
                 emit(
                     Event.STATE,

@@ -2,11 +2,19 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import pytest
+import trio
 from feeds import Feed, make_feed
 
 from actors.mailbox import Answer
 from actors.session import MOST_TOLD, Session
-from domain.errors import MarketClosed, MarketdError, PermanentError, UnknownSymbol, VenueThrottled
+from domain.errors import (
+    ConnectionLost,
+    MarketClosed,
+    MarketdError,
+    PermanentError,
+    UnknownSymbol,
+    VenueThrottled,
+)
 from domain.gaps import Cause
 from domain.instruments import Instrument, Listing
 from domain.market import PriceUpdate
@@ -78,7 +86,7 @@ class Talk:
 
 
 async def failure_of(answer: Answer[None]) -> MarketdError:
-    with pytest.raises(MarketdError) as caught:
+    with trio.fail_after(3.0), pytest.raises(MarketdError) as caught:
         await answer.wait()
     return caught.value
 
@@ -109,6 +117,26 @@ def test_a_market_that_asks_again_and_again_meanwhile_is_asked_for_once() -> Non
     talk.is_listed(EURUSD)
     assert talk.session.plan([]) == ["subscribe frxEURUSD"]
     assert len(talk.session.subscriptions._asked["frxEURUSD"]) == 1
+
+
+async def test_a_market_that_is_stopped_before_the_list_has_come_is_not_asked_for() -> None:
+    talk = Talk("EURUSD")
+    asked = talk.ask("EURUSD")
+    talk.session.plan([Unsubscribe(symbol="EURUSD")])
+    assert isinstance(await failure_of(asked), ConnectionLost)
+    talk.is_listed(EURUSD)
+    assert talk.session.plan([]) == []
+
+
+def test_a_market_that_got_another_name_is_asked_for_by_that_and_no_longer_by_the_old() -> None:
+    talk = Talk("EUR/USD").is_listed(EURUSD)
+    talk.ask("EUR/USD")
+    talk.hear(Subscribed(("frxEURUSD",)))
+    talk.is_listed(Instrument("1HZEURUSD", "EUR/USD"))
+    talk.ask("EUR/USD", Resubscribe)
+    assert talk.adapter.asked[1:] == [("unsubscribe", ["frxEURUSD"]), ("subscribe", ["1HZEURUSD"])]
+    talk.hear(PriceUpdate("frxEURUSD", NOON, None, 1.5), PriceUpdate("1HZEURUSD", NOON, None, 1.6))
+    assert [tick.price for tick in talk.feed.recorded()] == [1.6]
 
 
 def test_prices_in_the_venues_spelling_are_those_of_the_settings_market() -> None:
@@ -214,6 +242,18 @@ def test_a_tick_opens_a_closed_market() -> None:
 # --- what else is said ------------------------------------------------------------------------
 
 
+def test_a_refusal_while_there_was_no_list_is_not_the_last_word() -> None:
+    talk = Talk("EURUSD")
+    talk.session.go_on_unlisted()
+    talk.ask("EURUSD")
+    talk.hear(Refused(("EURUSD",), "no such symbol"))
+    assert talk.feed.port("EURUSD").is_unknown
+    talk.is_listed(EURUSD)
+    talk.ask("EURUSD")
+    talk.hear(Refused(("frxEURUSD",), "not for you"))
+    assert not talk.feed.port("EURUSD").is_unknown
+
+
 async def test_a_refused_symbol_fails_for_good() -> None:
     talk = Talk("EURUSD").is_listed(EURUSD)
     answer = talk.ask("EURUSD")
@@ -235,6 +275,15 @@ def test_what_the_adapter_wants_sent_goes_out_next() -> None:
 def test_a_venue_that_says_no_ends_the_session(event: VenueEvent, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         Talk("EURUSD").hear(event)
+
+
+@pytest.mark.parametrize("event", [Denied("the token is void"), Throttled("too many", 5.0)])
+def test_prices_before_a_no_in_the_same_message_are_recorded(event: VenueEvent) -> None:
+    talk = Talk("EURUSD").is_listed(EURUSD)
+    talk.ask("EURUSD")
+    with pytest.raises(MarketdError):
+        talk.hear(PriceUpdate("frxEURUSD", NOON, None, 1.5), event)
+    assert len(talk.feed.recorded()) == len(talk.feed.followed("EURUSD")) == 1
 
 
 def test_a_denied_token_is_told_to_its_keeper() -> None:
@@ -293,6 +342,15 @@ async def test_history_is_asked_in_the_venues_spelling_and_answered_by_its_numbe
     assert talk.session.plan([AskHistory(request=request, answer=answer)]) == ["history frxEURUSD"]
     talk.hear(HistoryPage(8), HistoryPage(7, reason="none"))
     assert (await answer.wait()).reason == "none"
+
+
+def test_a_venue_that_answers_no_history_does_not_fill_the_memory() -> None:
+    talk = Talk("EURUSD").is_listed(EURUSD)
+    talk.ask("EURUSD")
+    for number in range(1_000):
+        request = HistoryRequest(number, "EURUSD", 1, 2, None)
+        talk.session.plan([AskHistory(request=request, answer=Answer[HistoryPage]())])
+    assert len(talk.session._asked_history) <= 100
 
 
 async def test_who_waits_for_history_is_told_when_the_session_is_lost() -> None:
