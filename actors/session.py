@@ -257,7 +257,8 @@ class Session:
         told = self._shared.told
         if what not in told and len(told) < MOST_TOLD:
             told.add(what)
-            self._say(Event.FRAME, f"{self._row.name}: {what}; counted from here on", level=logging.INFO)
+            message = f"{self._row.name}: {what}; counted from here on"
+            self._say(Event.FRAME, message, level=logging.INFO, reason=what)
 
     def _say(self, event: Event, message: str, *, level: int = logging.WARNING, **fields: str) -> None:
         emit(

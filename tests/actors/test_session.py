@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -15,10 +16,12 @@ from domain.errors import (
     UnknownSymbol,
     VenueThrottled,
 )
+from domain.events import LOGGER
 from domain.gaps import Cause
 from domain.instruments import Instrument, Listing
 from domain.market import PriceUpdate
 from domain.messages import AskHistory, Resubscribe, Subscribe, Unsubscribe
+from supervisor.logs import Folding
 from venues import find_venue
 from venues.protocol import (
     Closed,
@@ -259,6 +262,22 @@ async def test_a_refused_symbol_fails_for_good() -> None:
     answer = talk.ask("EURUSD")
     talk.hear(Refused(("frxEURUSD",), "no such market"))
     assert isinstance(await failure_of(answer), PermanentError)
+
+
+def test_each_kind_that_is_new_is_said_although_the_log_folds_repeats(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOGGER.name)
+    talk = Talk("EURUSD")
+    with caplog.filtering(Folding()):
+        for _ in range(3):
+            talk.hear(Unknown("one"), Unknown("two"), NewFields("three", ("mood",)))
+    assert [kind for kind in ("'one'", "'two'", "'three'") if kind in caplog.text] == [
+        "'one'",
+        "'two'",
+        "'three'",
+    ]
+    assert len(caplog.records) == 3
 
 
 def test_what_the_adapter_wants_sent_goes_out_next() -> None:
