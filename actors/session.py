@@ -258,7 +258,7 @@ class Session:
         if what not in told and len(told) < MOST_TOLD:
             told.add(what)
             message = f"{self._row.name}: {what}; counted from here on"
-            self._say(Event.FRAME, message, level=logging.INFO, reason=what)
+            self._say(Event.UNKNOWN, message, level=logging.INFO, reason=what)
 
     def _say(self, event: Event, message: str, *, level: int = logging.WARNING, **fields: str) -> None:
         emit(
