@@ -104,6 +104,8 @@ class Market:
                 await self._place.link.wait_news(session)
             if self._row.hours.pass_time(at_us=now_us()):
                 self._place.changed()
+        if not self._row.hours.is_closed:
+            self._place.gaps.trouble(Cause.DISCONNECT)  # until it is subscribed
 
     async def _subscribe(self, session: int) -> None:
         """Take a turn at the gate and ask for the subscription; return when it is confirmed.

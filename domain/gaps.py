@@ -238,19 +238,22 @@ class GapTracker:
             self.trouble(Cause.REFUSED)
 
     def rest(self, cause: Cause, *, at_us: int) -> None:
-        """The market is stopped or closed from now on: trouble ends here, and is none meanwhile."""
+        """The market is stopped or closed from now on: trouble ends here, and is none meanwhile.
+
+        A stopped market stays stopped whether its venue is closed or not.
+        """
         since = max(self.last_us, self._rested_until_us)
         if self.open is not None:
-            if self.open.cause in AT_REST:
+            if self.open.cause in (cause, Cause.STOPPED):
                 return
             since = max(since, at_us, self.open.from_us)
             self._end_by_clock(self.open, to_us=since)
         if self.last_us >= 0:
             self._begin(since, cause)
 
-    def resume(self, *, at_us: int) -> None:
-        """The market is started, or open, again: what is missing from here on is trouble."""
-        if self.open is not None and self.open.cause in AT_REST:
+    def resume(self, cause: Cause, *, at_us: int) -> None:
+        """Its rest of this cause is over, if it has one: what is missing from here on is trouble."""
+        if self.open is not None and self.open.cause == cause:
             ends_us = max(at_us, self.open.from_us)
             # Trouble begins just before: what it lacks may be a tick of that very moment.
             self._rested_until_us = max(ends_us - 1, self.open.from_us)
@@ -292,7 +295,8 @@ class GapTracker:
             # Its end was lost, with a database that was restored; ticks came after it.
             self._end(left_open, to_us=self.last_us)
         elif left_open is not None:
-            if (left_open.cause in AT_REST) == is_at_rest:
+            goes_on = left_open.cause == Cause.STOPPED if is_at_rest else left_open.cause not in AT_REST
+            if goes_on:
                 self.open = self._at_start = left_open
                 self._own = (*self._own[-MOST_OWN:], _name(left_open))
                 self.count += not is_at_rest

@@ -64,6 +64,11 @@ class MarketHours:
         opened_us = self._opening(at_us)
         return opened_us is not None and self._open(opened_us, at_us=at_us)
 
+    def recalled(self) -> None:
+        """Its gaps of before are known by now: that of a market which has closed meanwhile is a close."""
+        if self.is_closed:
+            self.gaps.rest(Cause.CLOSED, at_us=self._closing(self._closed_us))
+
     def opened_before(self, at_us: int) -> int | None:
         """Return when it opened last before that time, as far as its hours tell."""
         return self.opens_us if self.opens_us is not None and self.opens_us <= at_us else None
@@ -87,7 +92,7 @@ class MarketHours:
         if not self.is_closed:
             return False
         self.is_closed = False
-        self.gaps.resume(at_us=since_us)
+        self.gaps.resume(Cause.CLOSED, at_us=since_us)
         if at_us - since_us > GRACE_US:
             self.gaps.trouble(Cause.DISCONNECT)  # it opened and we were not there
         return True

@@ -89,7 +89,8 @@ class Operator:
         branch = self._tree.markets[market]
         if branch.connection.place.row.hold is not None:
             branch.connection.child.start()
-        branch.port.gaps.resume(at_us=now_us())
+        branch.port.gaps.resume(Cause.STOPPED, at_us=now_us())
+        branch.port.hours.pass_time(at_us=now_us())  # nobody did while it was stopped
         if branch.port.hours.is_closed:
             branch.port.gaps.rest(Cause.CLOSED, at_us=now_us())
         # Until it is subscribed its ticks are missed; one that runs already misses none.

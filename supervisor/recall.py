@@ -39,10 +39,10 @@ class Recall:
         self._wanted[market] = port
         self._notify()
 
-    def forget(self, market: str) -> None:
-        """Ask no more about a market that was removed."""
-        self._wanted.pop(market, None)
+    def forget(self, market: str) -> bool:
+        """Ask no more about a market that was removed; return whether something is still to be told."""
         self._told.discard(market)
+        return self._wanted.pop(market, None) is not None
 
     async def settle(self, *, deadline_s: float) -> None:
         """Wait until all that is wanted is known; at the deadline begin with what the journal knows."""
@@ -128,3 +128,4 @@ def _tell(port: MarketPort, before: Remembered | None) -> None:
         port.gaps.remember(
             before, is_at_rest=is_at_rest, at_us=at_us, opened_us=port.hours.opened_before(at_us)
         )
+        port.hours.recalled()

@@ -28,7 +28,7 @@ from domain.market import Tick
 from domain.messages import Close, Request, Unsubscribe
 from domain.skew import ClockSkew
 from domain.stamping import Stamper
-from domain.states import ChildRow, ConnectionRow, MarketRow
+from domain.states import ChildRow, ConnectionRow, Desired, MarketRow
 from supervisor.backfilling import Backfills
 from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
@@ -80,6 +80,7 @@ class Tree:
         self.venues: dict[str, VenueBranch] = {}
         self.connections: dict[str, ConnectionBranch] = {}
         self.markets: dict[str, MarketBranch] = {}
+        self._removed: dict[str, MarketPort] = {}  # those that come again go on from where they were
         self.listings = Listings(state_dir=state_dir, markets=self.markets)
         self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
         self.backfills = Backfills(
@@ -222,7 +223,8 @@ class Tree:
     def add_market(self, spec: MarketSpec) -> None:
         """Start a market, on a connection that has room, else on a new one."""
         connection = self._connection_with_room(spec.venue)
-        gaps = GapTracker(market=spec.id, ledger=self.inbox.gaps)
+        before = self._removed.pop(spec.id, None)
+        gaps = GapTracker(market=spec.id, ledger=self.inbox.gaps) if before is None else before.gaps
         hours = MarketHours(gaps=gaps)
         self.listings.recall_hours(spec, hours, self.venues[spec.venue].place.catalog)
         row = MarketRow(
@@ -255,23 +257,27 @@ class Tree:
             data_s=lambda began: data_s(began, row.last_tick_at),
             changed=changed,
         )
-        port = MarketPort(
-            row=row, mailbox=mailbox, stamper=Stamper(market=spec.id), gaps=gaps, hours=hours, changed=changed
-        )
+        stamper = Stamper(market=spec.id) if before is None else before.stamper
+        port = MarketPort(row=row, mailbox=mailbox, stamper=stamper, gaps=gaps, hours=hours, changed=changed)
         connection.place.ports[spec.symbol] = port
         self.board.add_market(row)
         self.markets[spec.id] = MarketBranch(
             spec=spec, child=child, place=place, port=port, connection=connection
         )
-        self.recall.want(spec.id, port)
+        if before is None:
+            self.recall.want(spec.id, port)
+        elif row.desired is Desired.RUNNING:
+            gaps.resume(Cause.STOPPED, at_us=now_us())
+            gaps.trouble(Cause.DISCONNECT)  # until it is subscribed
         self._start(child)
 
     def remove_market(self, market: str) -> None:
         """Stop a market for good; the last one on a connection closes it."""
         branch = self.markets.pop(market)
         branch.child.remove()
-        self.recall.forget(market)
         branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
+        if not self.recall.forget(market):
+            self._removed[market] = branch.port
         place = branch.connection.place
         del place.ports[branch.spec.symbol]
         for name in [name for name, port in place.wired.items() if port is branch.port]:

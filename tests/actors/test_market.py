@@ -10,13 +10,17 @@ from feeds import AnswersLikeBinance, Feed, make_feed, no_gate, serving, trade
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.market import ANSWER_WITHIN_S, Market, MarketPlace
+from domain.clock import now_us
 from domain.errors import (
     ConnectionLost,
+    MarketClosed,
     MarketdError,
     PermanentError,
     VenueSilent,
     flatten,
 )
+from domain.gaps import Cause
+from domain.instruments import Instrument
 from domain.market import Tick
 from domain.messages import Resubscribe, Subscribe, Unsubscribe
 
@@ -142,6 +146,29 @@ async def test_a_market_at_the_gate_is_in_line(nursery: trio.Nursery, autojump_c
     one.feed.link.set_up()
     await start(one, nursery)
     assert (one.row.is_in_line, one.row.subscribed_at, one.asked) == (True, None, [])
+
+
+async def test_from_the_opening_until_it_is_subscribed_again_a_market_misses_prices(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    one = played()
+    one.place.gaps.tick(now_us())
+
+    def is_closed(request: Subscribe) -> None:
+        one.row.hours.refused(at_us=now_us())
+        request.answer.fail(MarketClosed("closed"))
+
+    one.answer_with(is_closed)
+    one.feed.link.set_up()
+    await start(one, nursery)
+    assert one.place.gaps.open is not None
+    assert one.place.gaps.open.cause == Cause.CLOSED
+    one.answer_with(ignore)
+    one.row.hours.listed(Instrument("EURUSDT"), at_us=now_us())
+    one.feed.link.poke()
+    await wait_all_tasks_blocked()
+    assert len(one.asked) == 2
+    assert one.place.gaps.open.cause == Cause.DISCONNECT
 
 
 async def test_a_session_lost_at_the_gate_is_not_asked(

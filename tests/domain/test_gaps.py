@@ -91,7 +91,7 @@ def test_a_closed_market_that_is_refused_is_closed_no_longer(kept: Kept) -> None
     run_ticks(kept, 10)
     kept.tracker.rest(Cause.CLOSED, at_us=20)
     kept.tracker.refuse(at_us=30)
-    kept.tracker.resume(at_us=40)
+    kept.tracker.resume(Cause.CLOSED, at_us=40)
     assert kept.rows() == [(10, 30, "closed"), (30, None, "refused")]
 
 
@@ -120,10 +120,30 @@ def test_trouble_from_when_a_stopped_market_is_started_is_a_row_of_its_own(kept:
     """It holds that very moment too: a tick may have been sent in it."""
     run_ticks(kept, 10)
     kept.tracker.rest(Cause.STOPPED, at_us=15)
-    kept.tracker.resume(at_us=50)
+    kept.tracker.resume(Cause.STOPPED, at_us=50)
     kept.tracker.trouble(Cause.DISCONNECT)
     run_ticks(kept, 60)
     assert kept.rows() == [(10, 50, "stopped"), (49, 60, "disconnect")]
+
+
+def test_a_closed_market_that_is_stopped_is_stopped_until_it_is_started(kept: Kept) -> None:
+    run_ticks(kept, 10)
+    kept.tracker.rest(Cause.CLOSED, at_us=12)
+    kept.tracker.rest(Cause.STOPPED, at_us=30)
+    kept.tracker.resume(Cause.CLOSED, at_us=40)
+    kept.tracker.trouble(Cause.DISCONNECT)
+    kept.tracker.resume(Cause.STOPPED, at_us=60)
+    kept.tracker.trouble(Cause.DISCONNECT)
+    run_ticks(kept, 70)
+    assert kept.rows() == [(10, 30, "closed"), (30, 60, "stopped"), (59, 70, "disconnect")]
+
+
+def test_a_stopped_market_that_closes_and_opens_stays_stopped(kept: Kept) -> None:
+    run_ticks(kept, 10)
+    kept.tracker.rest(Cause.STOPPED, at_us=12)
+    kept.tracker.rest(Cause.CLOSED, at_us=20)
+    kept.tracker.resume(Cause.CLOSED, at_us=30)
+    assert kept.rows() == [(10, None, "stopped")]
 
 
 @pytest.mark.parametrize("cause", sorted(AT_REST))
@@ -131,7 +151,7 @@ def test_a_rest_does_not_count(kept: Kept, cause: Cause) -> None:
     run_ticks(kept, 10)
     kept.tracker.rest(cause, at_us=15)
     kept.tracker.trouble(Cause.STALE)  # of a market at rest there is none
-    kept.tracker.resume(at_us=50)
+    kept.tracker.resume(cause, at_us=50)
     assert (kept.tracker.count, kept.rows()) == (0, [(10, 50, cause)])
 
 
@@ -154,7 +174,7 @@ def test_no_row_reaches_over_a_tick_of_a_venue_whose_clock_is_behind_ours(
 ) -> None:
     run_ticks(kept, 10)
     kept.tracker.rest(Cause.STOPPED, at_us=12)
-    kept.tracker.resume(at_us=50)
+    kept.tracker.resume(Cause.STOPPED, at_us=50)
     run_ticks(kept, 45, 55)
     assert kept.rows() == [(10, 45, "stopped")]
 
@@ -172,7 +192,7 @@ def test_a_step_back_of_the_clock_is_a_row_of_the_time_that_is_told_twice(kept: 
 def test_trouble_after_a_step_back_does_not_begin_at_an_older_start_of_the_market(kept: Kept) -> None:
     run_ticks(kept, 10)
     kept.tracker.rest(Cause.STOPPED, at_us=20)
-    kept.tracker.resume(at_us=9_000)
+    kept.tracker.resume(Cause.STOPPED, at_us=9_000)
     run_ticks(kept, 9_500)
     kept.tracker.clock_stepped_back(ts_us=4_000)
     run_ticks(kept, 4_000)
@@ -205,8 +225,14 @@ def test_a_row_left_open_goes_on_and_keeps_its_cause(kept: Kept) -> None:
 
 def test_a_market_that_was_stopped_stays_at_rest(kept: Kept) -> None:
     kept.tracker.remember(before(10, gap(15, None, "stopped")), is_at_rest=True, at_us=100)
-    kept.tracker.resume(at_us=200)
+    kept.tracker.resume(Cause.STOPPED, at_us=200)
     assert (kept.rows(), kept.tracker.count) == ([(15, 200, "stopped")], 0)
+
+
+def test_a_market_that_was_closed_and_is_stopped_by_now_is_stopped_from_now_on(kept: Kept) -> None:
+    kept.tracker.remember(before(10, gap(15, None, "closed")), is_at_rest=True, at_us=100)
+    kept.tracker.resume(Cause.STOPPED, at_us=200)
+    assert kept.rows() == [(15, 100, "closed"), (100, 200, "stopped")]
 
 
 def test_a_market_that_is_no_longer_stopped_is_in_trouble_from_now_on(kept: Kept) -> None:
@@ -256,7 +282,9 @@ def test_a_row_whose_end_was_lost_does_not_reach_over_later_ticks(kept: Kept) ->
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["tick", "tick", "tick", "trouble", "stop", "start", "clean", "kill", "database"]),
+        st.sampled_from(
+            ["tick", "tick", "tick", "trouble", "stop", "start", "close", "open", "clean", "kill", "database"]
+        ),
         st.integers(min_value=1, max_value=40),
     ),
     max_size=60,
@@ -275,6 +303,7 @@ class World:
     ticks: list[list[int]] = attrs.field(factory=lambda: [[]])  # of each run
     tracker: GapTracker = attrs.field(init=False)
     is_stopped: bool = False
+    is_closed: bool = False
     is_database_asked: bool = True
 
     def __attrs_post_init__(self) -> None:
@@ -288,7 +317,7 @@ class World:
             self.table[row.from_us, row.cause] = row
 
     def tick(self) -> None:
-        if not self.is_stopped:
+        if not self.is_stopped and not self.is_closed:
             self.tracker.tick(self.now_us)
             self.ticks[-1].append(self.now_us)
 
@@ -300,9 +329,17 @@ class World:
         self.is_stopped = True
 
     def start(self) -> None:
-        self.tracker.resume(at_us=self.now_us)
+        self.tracker.resume(Cause.STOPPED, at_us=self.now_us)
         self.tracker.trouble(Cause.DISCONNECT)  # no socket yet
         self.is_stopped = False
+
+    def close(self) -> None:
+        self.tracker.rest(Cause.CLOSED, at_us=self.now_us)
+        self.is_closed = True
+
+    def open(self) -> None:
+        self.tracker.resume(Cause.CLOSED, at_us=self.now_us)
+        self.is_closed = False
 
     def clean(self) -> None:
         self.tracker.ledger.end()

@@ -7,7 +7,10 @@ import pytest
 import trio
 from trees import SYMBOLS, Grown, grown_tree, until
 
+from domain.clock import now_us
 from domain.errors import RejectedError, StorageBusy
+from domain.gaps import Cause
+from domain.instruments import Instrument
 from domain.states import State
 from supervisor import desired, operator
 
@@ -82,6 +85,22 @@ async def test_a_start_of_a_running_market_makes_no_gap(tmp_path: Path) -> None:
         await grown.ask("market", action="start", markets=["EURUSD@sim"])
         assert gaps.count == before
         assert gaps.open is None
+
+
+async def test_a_market_that_is_stopped_while_closed_is_stopped_until_it_is_started(tmp_path: Path) -> None:
+    async with grown_tree(tmp_path) as grown:
+        await grown.all_live()
+        port = grown.tree.markets["EURUSD@sim"].port
+        port.hours.refused(at_us=now_us())
+        await grown.ask("market", action="stop", markets=["EURUSD@sim"])
+        port.hours.listed(Instrument("EURUSD"), at_us=now_us())
+        assert port.gaps.open is not None
+        assert port.gaps.open.cause == Cause.STOPPED
+        before, ticks = port.gaps.count, port.row.ticks
+        await grown.ask("market", action="start", markets=["EURUSD@sim"])
+        await until(lambda: port.row.ticks > ticks)
+        assert port.gaps.count == before + 1
+        assert port.gaps.open is None
 
 
 async def test_a_restarted_market_comes_alive_again_and_counts_it(tmp_path: Path) -> None:

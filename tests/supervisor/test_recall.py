@@ -7,6 +7,8 @@ from actors.mailbox import BatchMailbox
 from actors.ports import MarketPort
 from domain.errors import StorageBusy
 from domain.gaps import GapLedger, GapTracker
+from domain.hours import MarketHours
+from domain.instruments import Instrument
 from domain.market import Tick
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
@@ -118,3 +120,14 @@ async def test_a_journal_that_is_opened_late_still_tells_of_the_pause(autojump_c
         nursery.cancel_scope.cancel()
     assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 100, "downtime")]
     assert port.gaps.count == 1
+
+
+async def test_a_market_that_is_closed_when_its_past_becomes_known_was_away_only_until_the_close() -> None:
+    port = make_port()
+    port.hours = MarketHours(gaps=port.gaps)
+    port.hours.listed(Instrument("EURUSD", is_open=False, closes_us=40, opens_us=2**60), at_us=90)
+    writer: Any = AnswersNever(JOURNAL)
+    recall = Recall(writer=writer, timeframe_s=60)
+    recall.want(MARKET, port)
+    await recall.settle(deadline_s=0.0)
+    assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 40, "downtime"), (40, None, "closed")]

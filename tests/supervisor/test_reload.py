@@ -1,4 +1,6 @@
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -179,6 +181,25 @@ async def test_a_changed_venue_gets_new_sockets(tmp_path: Path) -> None:
         await grown.all_live()
         await until(lambda: not old.is_open)
         assert grown.tree.board.connections["sim/1"] is not old
+
+
+async def test_a_market_that_comes_again_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    storage = StorageSettings(flush_after_ms=10, store_every_ms=1000)  # which is behind at the change
+    async with grown_tree(tmp_path, storage=storage) as grown:
+        await grown.all_live()
+        settings = grown.tree.settings
+        venue = attrs.evolve(settings.venues["sim"], connect_timeout_s=3.0)
+        reload.apply(grown.tree, attrs.evolve(settings, venues={"sim": venue}))
+        await grown.all_live()
+    with contextlib.closing(sqlite3.connect(tmp_path / "marketd.db")) as database:
+        rows = database.execute("SELECT cause, to_us FROM gap WHERE from_us < to_us OR to_us IS NULL")
+        causes = [cause for cause, to_us in rows if to_us is not None]
+        inside = (
+            "SELECT COUNT(*) FROM gap JOIN tick USING (market_id) WHERE ts_us > from_us AND ts_us < to_us"
+        )
+        assert database.execute(inside).fetchone() == (0,)
+        assert database.execute("SELECT COUNT(*) FROM gap WHERE to_us IS NULL").fetchone() == (0,)
+    assert sorted(set(causes)) == ["disconnect", "stopped"]
 
 
 async def test_all_venues_can_go_and_come_again(tmp_path: Path) -> None:
