@@ -195,6 +195,8 @@ class Session:
                 self._tell_once(f"new fields in {kind!r}: {', '.join(fields)}")
 
     def _take_refusal(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
+        if self._held_prices is not None:
+            raise ConnectionLost(f"refused {', '.join(symbols)}, which the socket before has: {reason}")
         for symbol in symbols:
             port = self._place.wired.get(symbol)
             if port is not None:

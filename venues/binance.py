@@ -210,7 +210,8 @@ VENUE = Venue(
     sources=("trades", "quotes"),
     default_source="trades",
     markets_per_connection=1024,  # streams a connection
-    connect_budgets=(Budget(300, 300),),  # attempts an address
+    # 300 attempts in 5 minutes and address: the rest is for `marketd probe` and other programs there.
+    connect_budgets=(Budget(200, 300),),
     # 5 frames a second, pings and pongs included. Three of ours leave two for those, also where the way
     # there bunches them.
     frame_spacing_s=0.4,

@@ -240,14 +240,16 @@ class DerivAdapter:
 
     def _take_error(self, error: DerivError, req_id: int | None) -> Sequence[VenueEvent]:
         failure, reason = failure_of(error), reason_of(error)
-        call = ""
-        told: Sequence[VenueEvent] = ()
-        if req_id is not None:
-            call = self._asked.pop(req_id, "")
-            told = self._fail(req_id, failure, reason)
-        return (*told, *meant_for_all(failure, reason, call=call)) or (
-            Unknown(f"error: {error.code[:MOST_LETTERS]}"),
-        )
+        unknown = Unknown(f"error: {error.code[:MOST_LETTERS]}")
+        if req_id is None:
+            return meant_for_all(failure, reason, call="") or (unknown,)
+        # Patience ends the session: what waits behind live data must not cost it its prices.
+        can_wait = req_id in self._history or self._listing.has_asked(req_id)
+        call = self._asked.pop(req_id, "")
+        told = self._fail(req_id, failure, reason)
+        if can_wait and failure is Failure.THROTTLED:
+            return told or (unknown,)
+        return (*told, *meant_for_all(failure, reason, call=call)) or (unknown,)
 
     def _fail(self, req_id: int, failure: Failure, reason: str) -> Sequence[VenueEvent]:
         """Return what an error means for the request it answers."""

@@ -176,7 +176,8 @@ class KrakenAdapter:
             elif not bid or not ask:
                 events.append(Unknown("ticker without both sides"))
             else:
-                ts_us = None if ticker.timestamp is None else read_time(ticker.timestamp)
+                # 1970 is no time either: so recorded of v1, of a market without trades.
+                ts_us = None if ticker.timestamp is None else read_time(ticker.timestamp) or None
                 events.append(PriceUpdate(ticker.symbol, ts_us, None, (bid + ask) / 2, bid, ask))
         return events
 

@@ -280,6 +280,20 @@ def test_each_kind_that_is_new_is_said_although_the_log_folds_repeats(
     assert len(caplog.records) == 3
 
 
+def test_a_socket_that_is_refused_what_another_one_has_cannot_take_its_place() -> None:
+    talk = Talk("EURUSD").is_listed(EURUSD)
+    talk.ask("EURUSD")
+    talk.hear(Subscribed(("frxEURUSD",)))
+    talk.feed.port("EURUSD").gaps.tick(NOON)
+    other = Session(talk.feed.connection, adapter=talk.adapter, number=1)  # type: ignore[arg-type]
+    other.hold_prices()
+    other.take_over(talk.session)
+    talk.adapter.events = [Refused(("frxEURUSD",), "not now")]
+    with pytest.raises(ConnectionLost, match="not now"):
+        other.handle("", received_us=NOON, at=10.0)
+    assert talk.feed.port("EURUSD").gaps.open is None  # the other one still has it
+
+
 def test_what_the_adapter_wants_sent_goes_out_next() -> None:
     talk = Talk("EURUSD").is_listed(EURUSD)
     talk.hear(Send(("one", "two")))

@@ -486,7 +486,7 @@ def test_hours_that_are_over_are_asked_for_again_but_not_at_once() -> None:
     [request] = asked_at(601)
     assert request["contracts_for"] == "R_50"
     error_answer = error("RateLimit", req_id=request["req_id"], kind="contracts_for")
-    assert isinstance(hear(adapter, error_answer)[0], Throttled)
+    assert hear(adapter, error_answer) == (Unknown("error: RateLimit"),)
     assert asked_at(602) == []
     assert len(asked_at(1202)) == 1  # it had no answer
 
@@ -665,6 +665,13 @@ def test_history_that_is_not_to_be_had_now_says_nothing() -> None:
     adapter = make()
     adapter.ask_history(wish(seconds=10))
     assert hear(adapter, error("InternalError", req_id=1)) == (Unknown("error: InternalError"),)
+
+
+def test_history_that_is_too_much_costs_nobody_his_prices() -> None:
+    adapter = watching("R_50")
+    [request] = sent(adapter.ask_history(wish(seconds=10)))
+    told = hear(adapter, error("RateLimit", req_id=request["req_id"], kind="history"))
+    assert told == (Unknown("error: RateLimit"),)
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,13 @@ def test_a_quote_that_lacks_a_side_is_no_price(bid: str) -> None:
     assert only(adapter("BTC/USD", source="quotes").receive(frame)) == Unknown("ticker without both sides")
 
 
+def test_a_quote_of_1970_has_no_time() -> None:
+    frame = TICKER.replace("2026-09-25T17:48:26.844359Z", "1970-01-01T00:00:00.000000Z")
+    update = only(adapter("BTC/USD", source="quotes").receive(frame))
+    assert isinstance(update, PriceUpdate)
+    assert update.ts_us is None
+
+
 @pytest.mark.parametrize(("source", "frame"), [("trades", TICKER), ("quotes", TRADE)])
 def test_prices_of_a_channel_that_was_not_subscribed_are_unknown(source: str, frame: str) -> None:
     assert isinstance(only(adapter("BTC/USD", source=source).receive(frame)), Unknown)
