@@ -12,7 +12,7 @@ run: $(VENV)/installed
 	@exec $(VENV)/bin/marketd run --simulated $(ARGS)
 
 test: $(VENV)/installed-dev mariadb
-	$(VENV)/bin/python -m pytest --numprocesses 4 $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 check: lint test
 

@@ -4,9 +4,14 @@ import logging
 from collections.abc import Callable
 
 from actors.ports import ConnectionPlace
+from domain.errors import RemoteProtocolError
 from domain.events import Event, emit
 from domain.market import PriceUpdate, Tick, check_update
 from domain.states import MarketRow
+
+# A venue's time so far ahead of ours is no time: milliseconds in the place of seconds, say. Stored, it
+# would hide every later gap of its market, since those begin at the last tick.
+AHEAD_US = 365 * 86_400_000_000
 
 
 class Intake:
@@ -26,6 +31,8 @@ class Intake:
         if port is None:
             return None  # removed a moment ago; the venue has not stopped sending yet
         check_update(update)
+        if update.ts_us is not None and update.ts_us - received_us > AHEAD_US:
+            raise RemoteProtocolError(f"{update.symbol}: {update.ts_us} µs is over a year ahead of our clock")
         steps = port.stamper.clock_steps
         tick = port.stamper.stamp(update, received_us=received_us)
         if tick is None:

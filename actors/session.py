@@ -198,11 +198,14 @@ class Session:
                 self._tell_once(f"new fields in {kind!r}: {', '.join(fields)}")
 
     def _take_refusal(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
+        if self._held_prices is not None:
+            raise ConnectionLost(f"refused {', '.join(symbols)}, which the socket before has: {reason}")
         for symbol in symbols:
-            if symbol in self._place.wired:
-                port = self._place.wired[symbol]
+            port = self._place.wired.get(symbol)
+            if port is not None:
                 port.gaps.refuse(at_us=at_us)
-                port.is_unknown = self._shared.catalog.listed_us is None  # asked for unchecked
+                # Asked for unchecked, by the settings' name: a list may show what it is called.
+                port.is_unknown = self._shared.catalog.listed_us is None
         self.subscriptions.refuse(symbols, reason)
 
     def _take_closed(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
@@ -267,7 +270,8 @@ class Session:
         told = self._shared.told
         if what not in told and len(told) < MOST_TOLD:
             told.add(what)
-            self._say(Event.FRAME, f"{self._row.name}: {what}; counted from here on", level=logging.INFO)
+            message = f"{self._row.name}: {what}; counted from here on"
+            self._say(Event.UNKNOWN, message, level=logging.INFO, reason=what)
 
     def _say(self, event: Event, message: str, *, level: int = logging.WARNING, **fields: str) -> None:
         emit(

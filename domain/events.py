@@ -18,7 +18,8 @@ class Event(enum.StrEnum):
     RESTART = "restart"  # an actor is started over, and why
     QUARANTINE = "quarantine"  # too many crashes: one probe at a time from now on
     REFUSED = "refused"  # a venue refused something for good
-    FRAME = "frame"  # a frame could not be decoded, or is not known
+    FRAME = "frame"  # a frame could not be decoded
+    UNKNOWN = "unknown"  # a message or a field of a venue that this version does not know, each kind once
     OVERFLOW = "overflow"  # a mailbox was full; the oldest was dropped and counted
     CLOCK = "clock"  # the wall clock stepped back, or is too far from a venue's
     DATABASE = "database"  # the database went away or came back

@@ -254,8 +254,10 @@ class GapTracker:
     def resume(self, cause: Cause, *, at_us: int) -> None:
         """Its rest of this cause is over, if it has one: what is missing from here on is trouble."""
         if self.open is not None and self.open.cause == cause:
-            self._rested_until_us = max(at_us, self.open.from_us)
-            self._end_by_clock(self.open, to_us=self._rested_until_us)
+            ends_us = max(at_us, self.open.from_us)
+            # Trouble begins just before: what it lacks may be a tick of that very moment.
+            self._rested_until_us = max(ends_us - 1, self.open.from_us)
+            self._end_by_clock(self.open, to_us=ends_us)
 
     def clock_stepped_back(self, *, ts_us: int) -> None:
         """The next tick, at `ts_us`, is earlier than the last: the time between is told twice."""

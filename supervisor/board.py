@@ -60,8 +60,12 @@ class Board:
         if self.markets.get(row.name) is not row:
             return  # taken off the board a moment ago; another may have its name
         state = self.market_state(row)
-        if self._has_changed(row.name, state):
-            self._say(row.name, state, reason_of(row), market=row.name, venue=row.venue)
+        if not self._has_changed(row.name, state):
+            return
+        level, reason = LEVELS.get(state, logging.DEBUG), reason_of(row)
+        if state is State.FAILED and row.hold is None:  # its connection did, and has said so
+            level, reason = logging.DEBUG, reason_of(row.connection)
+        self._say(row.name, state, reason, level=level, market=row.name, venue=row.venue)
 
     def connection_changed(self, row: ConnectionRow) -> None:
         """Look at a connection and its markets again."""
@@ -69,7 +73,8 @@ class Board:
             return
         state = connection_state(row)
         if self._has_changed(row.name, state):
-            self._say(row.name, state, reason_of(row), venue=row.venue)
+            level = LEVELS.get(state, logging.DEBUG)
+            self._say(row.name, state, reason_of(row), level=level, venue=row.venue)
         if not row.is_open or state is State.LIVE:
             for market in self.markets.values():
                 if market.connection is row:
@@ -89,7 +94,7 @@ class Board:
         self._seen[name] = state
         return True
 
-    def _say(self, name: str, state: State, reason: str, **fields: str) -> None:
+    def _say(self, name: str, state: State, reason: str, *, level: int, **fields: str) -> None:
         message = f"{name} {state}"
         if state is State.LIVE and name in self.markets:
             message += f", {self.live_markets()} of {self.wanted_markets()}"
@@ -98,7 +103,7 @@ class Board:
         emit(
             Event.STATE,
             message,
-            level=LEVELS.get(state, logging.DEBUG),
+            level=level,
             actor=f"{'market' if name in self.markets else 'connection'}/{name}",
             state=state,
             reason=reason,

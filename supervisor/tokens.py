@@ -261,6 +261,6 @@ def _say(kept: _Kept, message: str, *, level: int = logging.INFO) -> None:
         level=level,
         actor="tokens",
         venue=kept.name,
-        state=kept.state().value,
+        token_state=kept.state().value,  # not `state`: two words on one state are no repetition
         expires_us=kept.expires_us,
     )

@@ -3,11 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from databases import AnyDatabase, MariaDB, MariadbDatabase, SqliteDatabase, running_mariadb
 
 from domain.events import LOGGER
 from storage.target import SqliteTarget
+
+# How long an example may take says more of a busy machine than of the code.
+hypothesis.settings.register_profile(
+    "marketd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("marketd")
 
 
 @pytest.fixture(autouse=True)

@@ -80,7 +80,7 @@ class Pair:
         self.clock = clock or Clock()
         self.venue = venue
         assert venue.knock(request, at_us=self.clock.at_us) is None
-        self.host = HostKeepsAll()
+        self.host = HostKeepsAll(lambda: self.clock.at_us)
         self.session = venue.open_session(request=request, host=self.host, at_us=self.clock.at_us)
         self.adapter = DerivAdapter(given)
         self.events: list[VenueEvent] = []

@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 from venues.simulated.protocol import SimulatedTick
 
+NOW_US = 1_795_000_000_000_000
+
 
 class HostKeepsAll:
-    """Notes what a session does; `pass_time` does what it put off."""
+    """Notes what a session does; `pass_time` does what it put off. `now_us` is its wall clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_us: Callable[[], int] = lambda: NOW_US) -> None:
+        self.now_us = now_us
         self.ticks: list[SimulatedTick] = []
         self.sent: list[str] = []
         self.closed: list[tuple[int, str]] = []

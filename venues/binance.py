@@ -13,7 +13,7 @@ import msgspec
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate
 from venues.binance_rest import HISTORY, LISTING, to_us
-from venues.new_fields import MOST_LETTERS, FieldWatch
+from venues.new_fields import FieldWatch
 from venues.protocol import (
     Budget,
     HistoryRequest,
@@ -26,9 +26,13 @@ from venues.protocol import (
     Venue,
     VenueEvent,
 )
+from venues.samples import MOST_LETTERS, sample, short
 
 STREAM_NAMES = {"trades": "aggTrade", "quotes": "bookTicker"}
 SHUTDOWN = "serverShutdown"
+OUR_MISTAKES = (0, 1, 2, 3)  # error codes: what was asked is wrong, and will be again
+
+LEAVING = Leaving("the server is about to shut down")
 
 KNOWN_FIELDS = {"aggTrade": frozenset("eEsapqflTmM"), "bookTicker": frozenset("usbBaA")}
 
@@ -66,11 +70,12 @@ class BinanceFrame(msgspec.Struct, gc=False):
     `{"result":null,"id":1}` confirms, `{"error":{"code":2,"msg":"Invalid request: …"},"id":1}`
     and `{"code":2,"msg":"Invalid request: …"}` refuse; the latter names no request.
     `{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}` comes before
-    the server leaves.
+    the server leaves, on `/ws` without its wrapping.
     """
 
     stream: str | None = None
     data: msgspec.Raw = msgspec.Raw()
+    e: str | None = None
     id: int | str | None = None
     result: msgspec.Raw = msgspec.Raw()
     error: dict[str, Any] | None = None
@@ -144,7 +149,7 @@ class BinanceAdapter:
                     return self._read(symbol, message.data)
                 return (_read_other(message.stream),)
         except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=_sample(frame)) from exc
+            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=sample(frame)) from exc
         return (self._read_answer(message, frame),)
 
     def _read_trade(self, symbol: str, data: msgspec.Raw) -> Sequence[VenueEvent]:
@@ -170,11 +175,15 @@ class BinanceAdapter:
     def _read_answer(self, message: BinanceFrame, frame: str | bytes) -> VenueEvent:
         asked = self._asked.pop(message.id, None) if isinstance(message.id, int) else None
         if message.error is not None or message.code is not None:
-            reason = str(message.msg or (message.error or {}).get("msg") or "without a reason")
-            return Refused(asked, reason) if asked else Unknown(f"error: {reason}")
+            error = message.error or {}
+            reason = short(str(message.msg or error.get("msg") or "without a reason"))
+            is_for_good = error.get("code", message.code) in OUR_MISTAKES
+            return Refused(asked, reason) if asked and is_for_good else Unknown(f"error: {reason}")
+        if message.e == SHUTDOWN:
+            return LEAVING
         if message.id is not None:
             return Unknown("answer to nobody") if asked is None else Subscribed(asked)
-        raise RemoteProtocolError("neither a stream's frame nor an answer", frame=_sample(frame))
+        raise RemoteProtocolError("neither a stream's frame nor an answer", frame=sample(frame))
 
     def _stream(self, symbol: str) -> str:
         return f"{symbol.lower()}@{self._stream_name}"
@@ -189,12 +198,8 @@ class BinanceAdapter:
 def _read_other(stream: str) -> VenueEvent:
     """Return what a frame of a stream that nobody subscribed says: only its name matters."""
     if stream == f"!{SHUTDOWN}":
-        return Leaving("the server is about to shut down")
+        return LEAVING
     return Unknown((stream.partition("@")[2] or stream)[:MOST_LETTERS])
-
-
-def _sample(frame: str | bytes) -> str:
-    return repr(frame[:200])
 
 
 VENUE = Venue(
@@ -205,9 +210,11 @@ VENUE = Venue(
     sources=("trades", "quotes"),
     default_source="trades",
     markets_per_connection=1024,  # streams a connection
-    connect_budgets=(Budget(300, 300),),  # attempts an address
-    # 5 frames a second, pings and pongs included: one second in five is left to those.
-    frame_spacing_s=0.25,
+    # 300 attempts in 5 minutes and address: the rest is for `marketd probe` and other programs there.
+    connect_budgets=(Budget(200, 300),),
+    # 5 frames a second, pings and pongs included. Three of ours leave two for those, also where the way
+    # there bunches them.
+    frame_spacing_s=0.4,
     make_adapter=BinanceAdapter,
     # 451: not served in this country. 403 is the web firewall's and passes.
     permanent_statuses={451: "this venue does not serve your country"},

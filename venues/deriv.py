@@ -24,12 +24,11 @@ from venues.deriv_frames import (
     read_tick_frame,
     read_time_us,
     request,
-    sample,
 )
 from venues.deriv_history import TIMEFRAMES_S, DerivHistory
 from venues.deriv_listing import DerivListing
 from venues.deriv_subscriptions import DerivSubscriptions
-from venues.new_fields import MOST_LETTERS, FieldWatch
+from venues.new_fields import FieldWatch
 from venues.protocol import (
     Balances,
     Budget,
@@ -48,6 +47,7 @@ from venues.protocol import (
     Venue,
     VenueEvent,
 )
+from venues.samples import MOST_LETTERS, sample
 
 
 class DerivAdapter:
@@ -145,8 +145,14 @@ class DerivAdapter:
         is_due = self._fields.is_due("tick")
         if subscription and not is_due:
             return (read_price(tick),)
-        if not subscription and (told := read_frame(frame).subscription) is not None:
-            self._subscriptions.learn(tick.symbol, told.id)
+        if not subscription:
+            message = read_frame(frame)
+            if message.req_id is None:
+                message.req_id = self._subscriptions.request_for(tick.symbol)
+                if message.req_id is not None:  # it is the answer, without its request's id
+                    return self._take_confirmation(message)
+            if message.subscription is not None:
+                self._subscriptions.learn(tick.symbol, message.subscription.id)
         return (read_price(tick), *(self._look(frame, kind="tick") if is_due else ()))
 
     def _take_other(self, message: DerivFrame, frame: str | bytes) -> Sequence[VenueEvent]:
@@ -234,14 +240,16 @@ class DerivAdapter:
 
     def _take_error(self, error: DerivError, req_id: int | None) -> Sequence[VenueEvent]:
         failure, reason = failure_of(error), reason_of(error)
-        call = ""
-        told: Sequence[VenueEvent] = ()
-        if req_id is not None:
-            call = self._asked.pop(req_id, "")
-            told = self._fail(req_id, failure, reason)
-        return (*told, *meant_for_all(failure, reason, call=call)) or (
-            Unknown(f"error: {error.code[:MOST_LETTERS]}"),
-        )
+        unknown = Unknown(f"error: {error.code[:MOST_LETTERS]}")
+        if req_id is None:
+            return meant_for_all(failure, reason, call="") or (unknown,)
+        # Patience ends the session: what waits behind live data must not cost it its prices.
+        can_wait = req_id in self._history or self._listing.has_asked(req_id)
+        call = self._asked.pop(req_id, "")
+        told = self._fail(req_id, failure, reason)
+        if can_wait and failure is Failure.THROTTLED:
+            return told or (unknown,)
+        return (*told, *meant_for_all(failure, reason, call=call)) or (unknown,)
 
     def _fail(self, req_id: int, failure: Failure, reason: str) -> Sequence[VenueEvent]:
         """Return what an error means for the request it answers."""
@@ -252,7 +260,7 @@ class DerivAdapter:
         if req_id in self._history:
             page = self._history.fail(req_id, reason)
             return (page,) if failure in (Failure.REFUSED, Failure.CLOSED) else ()
-        if self._listing.has_asked(req_id) and failure is Failure.REFUSED:
+        if self._listing.has_asked(req_id) and failure in (Failure.REFUSED, Failure.UNKNOWN):
             self._listing.forgo_hours(req_id)
         elif self._listing.has_asked(req_id):
             self._listing.retry_hours(req_id)
@@ -290,7 +298,7 @@ VENUE = Venue(
     make_upgrade=make_upgrade,
     check_settings=check_settings,
     token=TokenUse.OPTIONAL,
-    permanent_statuses={401: "Deriv does not know the app_id: correct it in the settings"},
+    permanent_statuses={401: "Deriv does not know app_id, or wants one: correct the dialect or app_id"},
     ping_every_s=30.0,  # it closes after 2 min without a request; its own client pings every 30 s
     lists_markets=True,
     refresh_every_s=60.0,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from venues.deriv_frames import DerivError
 from venues.protocol import Denied, Throttled
+from venues.samples import MOST_LETTERS, short
 
 PATIENCE_S = 60.0  # the shorter of the budgets' two windows
 
@@ -18,15 +19,26 @@ class Failure(enum.Enum):
     ALREADY = enum.auto()  # it was subscribed before
     PASSING = enum.auto()  # the venue has trouble: nothing is decided
     REFUSED = enum.auto()  # no, for good
+    UNKNOWN = enum.auto()  # nobody knows what it means: nothing is decided either
 
+
+THROTTLED = "RateLimit"  # codes begin so
 
 _MEANINGS = {
     # errors.md of deriv-api-plugin, 2026-08
     "InvalidToken": Failure.DENIED,
     "Unauthorized": Failure.DENIED,
-    "RateLimit": Failure.THROTTLED,
     "InternalError": Failure.PASSING,
+    "InputValidationFailed": Failure.REFUSED,
+    "ValidationError": Failure.REFUSED,
+    "NotFound": Failure.REFUSED,
+    # ticks/receive.json's example, 2026-06
+    "InvalidSymbol": Failure.REFUSED,
     # Not recorded: from clients' accounts.
+    "AuthorizationRequired": Failure.REFUSED,
+    "StreamingNotAllowed": Failure.REFUSED,
+    "UnrecognisedRequest": Failure.REFUSED,
+    "InvalidStartEnd": Failure.REFUSED,
     "InvalidAppID": Failure.DENIED,
     "AccountDisabled": Failure.DENIED,
     "DisabledClient": Failure.DENIED,
@@ -39,13 +51,16 @@ _MEANINGS = {
 
 
 def failure_of(error: DerivError) -> Failure:
-    """Return what an error means; one we do not know is a no."""
-    return _MEANINGS.get(error.code, Failure.REFUSED)
+    """Return what an error means. One that we do not know is no refusal: it may pass."""
+    if error.code.startswith(THROTTLED):
+        return Failure.THROTTLED
+    return _MEANINGS.get(error.code, Failure.UNKNOWN)
 
 
 def reason_of(error: DerivError) -> str:
     """Return an error for people: `The token is invalid. (InvalidToken)`."""
-    return f"{error.message} ({error.code})" if error.message else error.code
+    message, code = short(error.message), error.code[:MOST_LETTERS]
+    return f"{message} ({code})" if message else code
 
 
 def meant_for_all(failure: Failure, reason: str, *, call: str) -> Sequence[Denied | Throttled]:

@@ -18,6 +18,7 @@ from venues.protocol import Balance
 
 Number = int | float | str
 SECOND_US = 1_000_000
+LATEST_S = 10**11  # the year 5138; as milliseconds 1973. So a time in those is no time
 
 
 class DerivTick(msgspec.Struct, gc=False):
@@ -116,11 +117,16 @@ read_frame = _decode_frame
 
 
 def read_price(tick: DerivTick) -> PriceUpdate:
-    """Return the price of a tick; it has no number, and its time is in whole seconds."""
-    bid, ask = tick.bid, tick.ask
+    """Return the price of a tick; it has no number, and its time is in whole seconds.
+
+    Raises `ValueError` for a time that is none in seconds.
+    """
+    bid, ask, epoch = tick.bid, tick.ask, int(tick.epoch)
+    if not 0 < epoch < LATEST_S:
+        raise ValueError(f"{tick.symbol}: {epoch!r} is not a time in seconds")
     return PriceUpdate(
         tick.symbol,
-        int(tick.epoch) * SECOND_US,
+        epoch * SECOND_US,
         None,
         float(tick.quote),
         None if bid is None else float(bid),
@@ -170,11 +176,6 @@ def read_number(told: Number) -> float:
 def request(**fields: Any) -> str:
     """Return a request's frame; its first field names the call."""
     return msgspec.json.encode(fields).decode()
-
-
-def sample(frame: str | bytes) -> str:
-    """Return as much of a frame as a message shows."""
-    return repr(frame[:200])
 
 
 # --- fields that are known --------------------------------------------------------------------

@@ -25,13 +25,14 @@ class DerivSymbol(msgspec.Struct, gc=False):
     "exchange_is_open":1,"is_trading_suspended":0,"pip_size":0.00001,…}` (migration pages, 2026-11-23)
     """
 
-    symbol: str = ""
-    underlying_symbol: str = ""
-    display_name: str = ""
-    underlying_symbol_name: str = ""
-    market: str = ""
-    exchange_is_open: int = 1
-    is_trading_suspended: int = 0
+    symbol: str | None = None
+    underlying_symbol: str | None = None
+    display_name: str | None = None
+    underlying_symbol_name: str | None = None
+    market: str | None = None
+    # Not recorded: that they may be another type in the new dialect, as many fields may.
+    exchange_is_open: int | str | bool | None = 1
+    is_trading_suspended: int | str | bool | None = 0
 
 
 class DerivContract(msgspec.Struct, gc=False):
@@ -73,6 +74,7 @@ class DerivListing:
         self.now_us = now_us
         self._instruments: dict[str, Instrument] = {}
         self._asked_us: dict[str, int] = {}  # when we asked for a market's hours
+        self._unheard: set[str] = set()  # those that the venue did not answer then
         self._wanted: dict[str, None] = {}
         self._asked: dict[int, str] = {}  # request → symbol
 
@@ -95,6 +97,7 @@ class DerivListing:
     def take_hours(self, req_id: int, data: msgspec.Raw) -> Sequence[Listing | StakeLimits]:
         """Take one market's hours, and the stakes where they are told."""
         symbol = self._asked.pop(req_id)
+        self._unheard.discard(symbol)
         told = _decode_contracts(data)
         opens_us = None if told.open is None else read_seconds(told.open)
         closes_us = None if told.close is None else read_seconds(told.close)
@@ -138,15 +141,19 @@ class DerivListing:
         del self._asked[req_id]
 
     def retry_hours(self, req_id: int) -> None:
-        """The venue does not answer now: they are to be asked for again."""
-        del self._asked_us[self._asked.pop(req_id)]
+        """The venue does not answer now: they are to be asked for again, but not at once."""
+        self._unheard.add(self._asked.pop(req_id))
 
     def _is_due(self, symbol: str) -> bool:
         asked_us = self._asked_us.get(symbol)
         if asked_us is None or self.now_us - asked_us >= HOURS_HOLD_US:
             return True
+        if self.now_us - asked_us < HOURS_ASK_US:
+            return False
+        if symbol in self._unheard:
+            return True
         instrument = self._instruments.get(symbol)
-        if instrument is None or self.now_us - asked_us < HOURS_ASK_US:
+        if instrument is None:
             return False
         times_us = (instrument.closes_us, instrument.opens_us)
         return any(time_us is not None and time_us <= self.now_us for time_us in times_us)
@@ -156,10 +163,14 @@ def _read_symbol(told: DerivSymbol) -> Instrument:
     symbol = told.symbol or told.underlying_symbol
     if not symbol:
         raise ValueError("a market without a name")
-    is_open = told.exchange_is_open == 1 and told.is_trading_suspended == 0
+    is_open = _is_so(told.exchange_is_open, True) and not _is_so(told.is_trading_suspended, False)
     aliases = (symbol[3:],) if symbol.startswith(PREFIXES) else ()
-    title = told.display_name or told.underlying_symbol_name
-    return Instrument(symbol, title, told.market, is_open, is_open, aliases=aliases)
+    title = told.display_name or told.underlying_symbol_name or ""
+    return Instrument(symbol, title, told.market or "", is_open, is_open, aliases=aliases)
+
+
+def _is_so(told: int | str | bool | None, unless_told: bool) -> bool:  # noqa: FBT001
+    return unless_told if told is None else told in (1, "1")
 
 
 def _read_stakes(told: DerivContracts) -> Sequence[StakeLimits]:

@@ -39,6 +39,10 @@ class DerivSubscriptions:
         """Return whether this request subscribes a symbol and is not answered yet."""
         return req_id in self._asked
 
+    def request_for(self, symbol: str) -> int | None:
+        """Return a request that subscribes a symbol and is not answered yet, if there is one."""
+        return next((req_id for req_id, asked in self._asked.items() if asked == symbol), None)
+
     def has_forgotten(self, req_id: int | None) -> bool:
         """Return whether this request ends a subscription and is not answered yet."""
         return req_id in self._forgetting

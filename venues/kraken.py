@@ -26,9 +26,10 @@ from venues.kraken_wire import (
     decode_message,
     decode_push,
     decode_text,
+    read_readable,
     read_time,
 )
-from venues.new_fields import MOST_LETTERS, FieldWatch
+from venues.new_fields import FieldWatch
 from venues.protocol import (
     Budget,
     HistoryRequest,
@@ -40,6 +41,7 @@ from venues.protocol import (
     Venue,
     VenueEvent,
 )
+from venues.samples import MOST_LETTERS, sample, short
 
 CHANNELS = {"trades": "trade", "quotes": "ticker"}
 PUSHED = frozenset({"trade", "ticker", "heartbeat", "instrument", "status"})
@@ -133,7 +135,7 @@ class KrakenAdapter:
                 return self._read_message(frame, exc)
             return self._read_push(message, frame)
         except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError) as exc:
-            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=repr(frame[:200])) from exc
+            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=sample(frame)) from exc
 
     def _read_push(self, message: KrakenPush, frame: str | bytes) -> Sequence[VenueEvent]:
         match message:
@@ -174,7 +176,8 @@ class KrakenAdapter:
             elif not bid or not ask:
                 events.append(Unknown("ticker without both sides"))
             else:
-                ts_us = None if ticker.timestamp is None else read_time(ticker.timestamp)
+                # 1970 is no time either: so recorded of v1, of a market without trades.
+                ts_us = None if ticker.timestamp is None else read_time(ticker.timestamp) or None
                 events.append(PriceUpdate(ticker.symbol, ts_us, None, (bid + ask) / 2, bid, ask))
         return events
 
@@ -200,11 +203,13 @@ class KrakenAdapter:
             return (_read_older_array(frame, exc),)
         if message.channel is not None:
             if message.channel in PUSHED:
-                raise cause
+                readable = read_readable(frame, cause)
+                spoilt = [Unknown(f"unreadable {message.channel}")] * readable.spoilt
+                return [*self._read_push(readable.push, frame), *spoilt]
             return (Unknown(message.channel[:MOST_LETTERS]),)
         error = message.error or message.plain_error
         if error is not None and THROTTLED.lower() in error.lower():
-            return (Throttled(error[:200], THROTTLED_S),)
+            return (Throttled(short(error), THROTTLED_S),)
         match message.method:
             case "subscribe" | "unsubscribe":
                 return self._read_answer(message)
@@ -212,7 +217,7 @@ class KrakenAdapter:
                 answers_ping = message.req_id == self._ping_id
                 return (ServerTime(read_time(message.time_out), 1, answers_ping=answers_ping),)
         if error is not None:
-            return (Unknown(f"error: {error[:200]}"),)
+            return (Unknown(f"error: {short(error)}"),)
         kind = message.method if message.event is None else f"v1 {message.event}"
         if kind is None:
             raise cause
@@ -261,10 +266,9 @@ VENUE = Venue(
     # About 150 attempts in 10 minutes and address, then a ban of 10 minutes (quoted by several clients
     # from spot-ws-intro); a fifth of that.
     connect_budgets=(Budget(30, 600),),
-    # "Will vary depending upon the load" (spot-ws-intro): four a second.
     # Its ban lasts for ten minutes, and each attempt meanwhile counts (quoted from spot-ws-intro).
     throttled_statuses={403: 600.0, 429: 600.0},
-    frame_spacing_s=0.25,
+    frame_spacing_s=0.25,  # the limit "will vary depending upon the load" (spot-ws-intro)
     make_adapter=KrakenAdapter,
     # It closes a connection that is idle for about a minute (spot-ws-intro).
     ping_every_s=30.0,

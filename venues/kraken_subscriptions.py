@@ -4,8 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from venues.kraken_wire import KrakenMessage
 from venues.protocol import Refused, Subscribed, Unknown, VenueEvent
+from venues.samples import short
 
 ALREADY = "already subscribed"
+# What is wrong for good, by a part of the reason; the first is recorded, the others are of v1's
+# documentation. Another reason (the venue is busy, in maintenance) may pass.
+FOR_GOOD = ("not supported", "not in iso 4217", "not found", "unsupported", "malformed", "invalid")
 
 
 class KrakenSubscriptions:
@@ -43,14 +47,18 @@ class KrakenSubscriptions:
             return (Unknown("answer to nobody"),)  # it was unsubscribed, or asked for again, meanwhile
         if message.success or ALREADY in reason.lower():
             return (Subscribed((symbol,)),)
+        if not _is_for_good(reason):
+            return (Unknown(f"error: {short(reason)}"),)
         del self.wanted[symbol]
-        return (Refused((symbol,), reason),)
+        return (Refused((symbol,), short(reason)),)
 
     def _refused_whole(self, request_id: int | None, reason: str) -> Sequence[VenueEvent]:
         """Return the refusal of a request that names no symbol."""
         symbols = tuple(symbol for symbol, asked in self.wanted.items() if asked == request_id)
+        if not symbols or not _is_for_good(reason):
+            return (Unknown(f"error: {short(reason)}"),)
         self.dropped(symbols)
-        return (Refused(symbols, reason),) if symbols else (Unknown(f"error: {reason[:200]}"),)
+        return (Refused(symbols, short(reason)),)
 
     def _answered_goodbye(self, request_id: int | None, symbol: str | None) -> Sequence[VenueEvent]:
         """Return the confirmation once every goodbye is; one that is refused was none to say."""
@@ -62,3 +70,7 @@ class KrakenSubscriptions:
                 del self._leaving[asked]
             return () if self._leaving else (Subscribed(()),)
         return (Unknown("answer to nobody"),)
+
+
+def _is_for_good(reason: str) -> bool:
+    return any(part in reason.lower() for part in FOR_GOOD)

@@ -4,8 +4,11 @@ Prices and quantities are JSON numbers whose shortest text is the price: a float
 What nobody needs is not declared, and so not decoded: `connection_id` is beyond 2^63.
 """
 
+import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -51,9 +54,9 @@ class KrakenPair(msgspec.Struct, gc=False):
     """
 
     symbol: str
-    status: str = "online"
-    base: str = ""
-    quote: str = ""
+    status: str | None = "online"
+    base: str | None = None
+    quote: str | None = None
 
 
 class KrakenPairs(msgspec.Struct, gc=False):
@@ -133,6 +136,20 @@ class KrakenMessage(msgspec.Struct, gc=False):
     time_out: str | None = None
 
 
+class KrakenParts(msgspec.Struct, gc=False):
+    """A push whose parts are decoded one by one."""
+
+    channel: str
+    data: msgspec.Raw
+    type: str = "update"
+
+
+class KrakenRawPairs(msgspec.Struct, gc=False):
+    """The `data` of the `instrument` channel, likewise."""
+
+    pairs: list[msgspec.Raw]
+
+
 class KrakenFields(msgspec.Struct, gc=False):
     """A message whose fields are looked at."""
 
@@ -147,6 +164,57 @@ decode_message = msgspec.json.Decoder(KrakenMessage).decode
 decode_fields = msgspec.json.Decoder(KrakenFields).decode
 decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 decode_text = msgspec.json.Decoder(str).decode
+_decode_parts = msgspec.json.Decoder(KrakenParts).decode
+_decode_raw_pairs = msgspec.json.Decoder(KrakenRawPairs).decode
+_decode_trade = msgspec.json.Decoder(KrakenTrade).decode
+_decode_ticker = msgspec.json.Decoder(KrakenTicker).decode
+_decode_pair = msgspec.json.Decoder(KrakenPair).decode
+
+T = TypeVar("T")
+
+
+class Readable(NamedTuple):
+    """What of a push can be read, and how many of its parts cannot."""
+
+    push: KrakenTrades | KrakenTickers | KrakenInstruments
+    spoilt: int
+
+
+def read_readable(frame: str | bytes, cause: msgspec.ValidationError) -> Readable:
+    """Return a push without those of its parts that cannot be read.
+
+    Raises `cause`, which is why it cannot be read as a whole, where nothing of it can.
+    """
+    try:
+        parts = _decode_parts(frame)
+        is_listing = parts.channel == "instrument"
+        items = _decode_raw_pairs(parts.data).pairs if is_listing else decode_array(parts.data)
+    except msgspec.ValidationError:
+        raise cause from None
+    push: KrakenTrades | KrakenTickers | KrakenInstruments
+    match parts.channel:
+        case "trade":
+            push = KrakenTrades(_each(items, _decode_trade))
+            count = len(push.data)
+        case "ticker":
+            push = KrakenTickers(_each(items, _decode_ticker))
+            count = len(push.data)
+        case "instrument":
+            push = KrakenInstruments(KrakenPairs(_each(items, _decode_pair)), parts.type)
+            count = len(push.data.pairs)
+        case _:
+            raise cause
+    if not count:
+        raise cause
+    return Readable(push, len(items) - count)
+
+
+def _each(items: list[msgspec.Raw], decode: Callable[[msgspec.Raw], T]) -> list[T]:
+    found: list[T] = []
+    for item in items:
+        with contextlib.suppress(msgspec.ValidationError):
+            found.append(decode(item))
+    return found
 
 
 def read_time(text: str) -> int:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from venues.protocol import NewFields
+from venues.samples import MOST_LETTERS
 
 LOOK_EVERY = 1_000  # messages of a kind; the first is always looked at
 MOST_FIELDS = 10  # named in one event
-MOST_LETTERS = 40  # of a name that a venue chooses
 
 
 class FieldWatch:

@@ -2,7 +2,7 @@
 
 Every frame is an array of messages `{"e": code, "t": 1|2|3, "uuid"?, "d"?, "ts"?, "err"?}`. What a
 client may do is said by a cookie of the upgrade; nothing logs in on the socket. Shapes and codes
-are in `olymptrade_frames.py`, with what was recorded and what was not.
+are in `olymptrade_envelope.py` and `olymptrade_frames.py`, with what was recorded and what was not.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ from domain.errors import InvariantError, RemoteProtocolError
 from domain.market import PriceUpdate
 from venues import olymptrade_frames as frames
 from venues.olymptrade_account import Account
+from venues.olymptrade_envelope import OlympMessage, is_rejection, make_frame, read_error, read_frame
 from venues.olymptrade_fields import KINDS, make_watch, new_fields
-from venues.olymptrade_frames import OlympError, OlympMessage, make_frame
 from venues.olymptrade_history import Histories
 from venues.olymptrade_ids import Ids
 from venues.olymptrade_instruments import InstrumentList
-from venues.olymptrade_line import Line, Wish
+from venues.olymptrade_subscriptions import LATE, TOO_FAST, OlympSubscriptions, unknown_error
 from venues.olymptrade_token import REFRESH_TOKEN
 from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
 from venues.protocol import (
@@ -28,11 +28,7 @@ from venues.protocol import (
     HistoryPage,
     HistoryRequest,
     Payouts,
-    Refused,
-    Send,
     SessionContext,
-    Subscribed,
-    Throttled,
     TokenUse,
     Unknown,
     Upgrade,
@@ -40,15 +36,12 @@ from venues.protocol import (
     VenueEvent,
     VenueSettings,
 )
+from venues.samples import sample
 
 EVENT_CODES = (22, 21, 26, 55, 110, 1054, 75, 183, *frames.PAYOUT_CODES)
-RETRY_AFTER_S = 60.0  # after a second `invalid_request`; nobody knows how long it takes
-
-# The two codes of rejections that are attested.
-TOO_FAST = "invalid_request"
-NO_SUCH_MARKET = "pair_unavailable"
-
-LATE = Unknown("late answer")  # a second one, or to what was given up
+UNWANTED_TICK = Unknown("price of a market that nobody subscribed")
+UNREADABLE_TICK = Unknown(f"unreadable {frames.TICK}")
+UNREADABLE = (RemoteProtocolError, msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 
 
 class OlympTradeAdapter:
@@ -57,12 +50,11 @@ class OlympTradeAdapter:
     def __init__(self, context: SessionContext) -> None:
         self._make_id = Ids(started_us=context.started_us).make
         self._account = Account(wanted=context.settings.account, make_id=self._make_id)
-        self._symbols: set[str] = set()  # whose prices are told
-        self._line = Line(self._make_id)
         self._histories = Histories(self._make_id)
         self._instruments = InstrumentList()
+        self._subscriptions = OlympSubscriptions(make_id=self._make_id, is_closed=self._instruments.is_closed)
         self._fields = make_watch()
-        self._ping = self._goodbye = ""
+        self._ping = ""
 
     def opening(self) -> list[str]:
         """Return the frame that asks for balances, lists, limits and payouts; what has one is pushed."""
@@ -70,32 +62,20 @@ class OlympTradeAdapter:
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
         """Return the first frame of the line; the rest follows, each on the answer to the one before."""
-        for symbol in symbols:
-            self._symbols.add(symbol)
-            self._line.join(symbol)
-        return self._line.next()
+        return self._subscriptions.subscribe(symbols)
 
     def unsubscribe(self, symbols: Sequence[str]) -> list[str]:
         """Return the first frame of the line, as `subscribe` does."""
-        for symbol in symbols:
-            self._symbols.discard(symbol)
-            self._line.leave(symbol)
-        return self._line.next()
+        return self._subscriptions.unsubscribe(symbols)
 
     def leave(self, symbols: Sequence[str]) -> list[str]:
-        """Return one frame for all: one goodbye after the other would outlast a stop.
-
-        That it may name several markets is a guess; any answer to it will do, and so will none.
-        """
-        self._line.clear()
-        self._goodbye = self._make_id()
-        return [make_frame(frames.UNSUBSCRIBE, [{"pair": symbol} for symbol in symbols], uuid=self._goodbye)]
+        """Return one frame for all."""
+        return self._subscriptions.leave(symbols)
 
     def ping(self) -> list[str]:
         """Return the application's ping, and what stands in line where an answer seems lost."""
-        self._line.ping_passes()
         self._ping = self._make_id()
-        return [make_frame(frames.PING, {}, uuid=self._ping), *self._line.next()]
+        return [make_frame(frames.PING, {}, uuid=self._ping), *self._subscriptions.ping_passes()]
 
     def refresh(self) -> list[str]:
         """Nothing to say: changes are pushed, and asking again is answered with nothing."""
@@ -108,93 +88,82 @@ class OlympTradeAdapter:
         return self._histories.ask(request, timeframe_s=request.timeframe_s)
 
     def receive(self, frame: str | bytes) -> Sequence[VenueEvent]:
-        """Return what the messages of a frame say, in their order."""
+        """Return what the messages of a frame say, in their order.
+
+        One that cannot be read is told as `Unknown`, unless nothing else is in the frame.
+        """
         events: list[VenueEvent] = []
         due: set[str] = set()
+        faults: list[Exception] = []
         try:
-            for message in frames.decode_frame(frame):
+            messages = read_frame(frame)
+            for message in messages:
+                if message is None:
+                    events.append(Unknown("unreadable message"))
+                    continue
                 kind = KINDS.get(message.e)
                 if kind is not None and self._fields.is_due(kind):
                     due.add(kind)
-                if message.e == frames.TICK:
-                    self._read_ticks(message.d, events)
-                else:
-                    events += self._read(message)
+                try:
+                    self._take(message, events)
+                except UNREADABLE as exc:
+                    faults.append(exc)
+                    events.append(Unknown(f"unreadable {message.e}"))
+            if faults and len(faults) == len(messages):
+                raise faults[0]
             if due:
                 events += new_fields(frame, due, self._fields)
-        except RemoteProtocolError as exc:
-            exc.frame = _sample(frame)
-            raise
-        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as exc:
-            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=_sample(frame)) from exc
+        except UNREADABLE as exc:
+            raise RemoteProtocolError(f"undecodable frame: {exc}", frame=sample(frame)) from exc
         return events
 
+    def _take(self, message: OlympMessage, events: list[VenueEvent]) -> None:
+        if message.e == frames.TICK:
+            self._read_ticks(message.d, events)
+        else:
+            events += self._read(message)
+
     def _read_ticks(self, d: msgspec.Raw, events: list[VenueEvent]) -> None:
-        symbols = self._symbols
-        for tick in frames.decode_ticks(d):
-            if tick.p in symbols:
+        symbols = self._subscriptions.symbols
+        ticks = frames.read_ticks(d)
+        for tick in ticks:
+            if tick is None:
+                events.append(UNREADABLE_TICK)
+            elif tick.p not in symbols:
+                events.append(UNWANTED_TICK)
+            elif 0.0 < tick.t < frames.LATEST_S:
                 events.append(PriceUpdate(tick.p, round(tick.t * frames.SECOND_US), None, tick.q))
+            elif len(ticks) > 1:
+                events.append(UNREADABLE_TICK)
             else:
-                events.append(Unknown("price of a market that nobody subscribed"))
+                raise RemoteProtocolError(f"{tick.p}: {tick.t!r} is not a time in seconds")
 
     def _read(self, message: OlympMessage) -> list[VenueEvent]:
         reader = READERS.get(message.e)
         if reader is not None:
             return reader(self, message)
-        if frames.is_rejection(message):
-            return [_unknown_error(message.e, frames.read_error(message.err))]
+        if is_rejection(message):
+            return [unknown_error(message.e, read_error(message.err))]
         return [] if message.e in frames.IGNORED_CODES else [Unknown(f"code {message.e}")]
 
     # --- answers ------------------------------------------------------------------------------
 
     def read_answer(self, message: OlympMessage) -> list[VenueEvent]:
-        """`[{"e":12,"t":3,"uuid":"WKAJ-is"}]` (recorded 2025-07-04); so also while the market is locked."""
-        if message.uuid is None:
-            return [LATE]
-        if message.uuid == self._goodbye:
-            return [Subscribed(())]
-        wish = self._line.take_answer(message.uuid)
-        if wish is None:
-            return [LATE]
-        if frames.is_rejection(message):
-            events = self._take_rejection(frames.read_error(message.err), wish)
-        else:
-            events = self._confirm(wish)
-        return events + [Send((frame,)) for frame in self._line.next()]
-
-    def _confirm(self, wish: Wish) -> list[VenueEvent]:
-        self._line.confirm(wish)
-        if wish.is_given_up:
-            return []
-        if wish.code == frames.SUBSCRIBE:
-            return [Subscribed((wish.symbol,))]
-        return [Subscribed(())] if wish.code == frames.UNSUBSCRIBE_COMPANION else []
-
-    def _take_rejection(self, error: OlympError, wish: Wish) -> list[VenueEvent]:
-        if error.code == TOO_FAST:
-            if self._line.repeat(wish):
-                return []
-            self._line.clear()
-            return [_throttled(error)]
-        if error.code == NO_SUCH_MARKET and wish.code == frames.SUBSCRIBE:
-            self._line.refuse(wish)
-            if wish.is_given_up:
-                return []
-            self._symbols.discard(wish.symbol)
-            return [Refused((wish.symbol,), error.mess or error.code)]
-        return [_unknown_error(wish.code, error)]
+        """An answer to one of the line."""
+        return self._subscriptions.read_answer(message)
 
     def read_candles(self, message: OlympMessage) -> list[VenueEvent]:
         """An answer to `ask_history`, or why there is none."""
         part = self._histories.take_part(message.uuid)
         if part is None:
             return [LATE]
-        if not frames.is_rejection(message):
+        if not is_rejection(message):
             return [self._histories.read(message, part)]
-        error = frames.read_error(message.err)
-        if error.code == TOO_FAST:
-            return [self._histories.repeat(part) or _throttled(error)]
-        return [HistoryPage(part.request.id, reason=error.mess or error.code)]
+        # Never `Throttled`: how candles are asked for is not recorded, and what is wrong with that must
+        # not cost a session its prices.
+        error = read_error(message.err)
+        again = self._histories.repeat(part) if error.code == TOO_FAST else None
+        return [again or HistoryPage(part.request.id, reason=error.reason)]
 
     def read_pong(self, message: OlympMessage) -> list[VenueEvent]:
         """`[{"e":90,"t":3,"uuid":"QLQS-bu","ts":1751668293}]` (recorded 2025-07-04)."""
@@ -215,8 +184,8 @@ class OlympTradeAdapter:
 
     def read_payouts(self, message: OlympMessage) -> list[VenueEvent]:
         """An answer to 182, or a change."""
-        if frames.is_rejection(message):
-            return [_unknown_error(message.e, frames.read_error(message.err))]
+        if is_rejection(message):
+            return [unknown_error(message.e, read_error(message.err))]
         return self._tell_payouts(frames.read_payouts(message.d))
 
     def read_some_payouts(self, message: OlympMessage) -> list[VenueEvent]:
@@ -249,18 +218,6 @@ READERS: dict[int, Callable[[OlympTradeAdapter, OlympMessage], list[VenueEvent]]
 }
 
 
-def _unknown_error(code: int, error: OlympError) -> Unknown:
-    return Unknown(f"error {error.code[:40]} of {code}")
-
-
-def _throttled(error: OlympError) -> Throttled:
-    return Throttled(f"asked too fast: {error.mess or error.code}", RETRY_AFTER_S)
-
-
-def _sample(frame: str | bytes) -> str:
-    return repr(frame[:200])
-
-
 def _make_upgrade(settings: VenueSettings, token: str | None) -> Upgrade:
     return make_upgrade(VENUE.address(settings.url), token)
 
@@ -273,8 +230,9 @@ VENUE = Venue(
     # No limit is known. One socket for an account: all that is listed (106) and its variants fit.
     markets_per_connection=250,
     most_connections=1,
-    # No limit is known either. Ours: after five attempts that failed it takes five minutes more.
-    connect_budgets=(Budget(6, 300),),
+    # No limit is known either. Ours: what a person with a browser may do. The backoff of an outage uses
+    # it up after four minutes or so; a few starts by hand, and an outage of a minute, stay well below.
+    connect_budgets=(Budget(12, 300),),
     frame_spacing_s=0.1,
     make_adapter=OlympTradeAdapter,
     make_upgrade=_make_upgrade,

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from venues import olymptrade_frames as frames
-from venues.olymptrade_frames import OlympMessage, make_frame
-from venues.protocol import Balances, Send, VenueEvent
+from venues.olymptrade_envelope import OlympMessage, make_frame
+from venues.protocol import Balances, Send, Unknown, VenueEvent
 
 
 class Account:
@@ -24,17 +24,19 @@ class Account:
         The asking is not recorded: from three independent clients' accounts.
         """
         balances = frames.read_balances(message.d)
-        account = self._choose(balances)
-        if account is None or self._has_asked:
+        if self._has_asked or not balances.balances:
             return [balances]
+        account = self._choose(balances)
+        if account is None:
+            return [balances, Unknown("balances without the account of the settings")]
         self._has_asked = True
         asked = make_frame(frames.PAYOUTS, [{"account_id": int(account)}], uuid=self._make_id())
         return [balances, Send((asked,))]
 
     def _choose(self, balances: Balances) -> str | None:
-        """Return the account that is wanted, else a demo account, else any."""
-        for wanted in (self._wanted, "demo"):
-            for balance in balances.balances:
-                if wanted in (balance.account, balance.group):
-                    return balance.account
-        return balances.balances[0].account if balances.balances else None
+        """Return the account that the settings want, None where it is not there; else a demo account."""
+        wanted = self._wanted or "demo"
+        for balance in balances.balances:
+            if wanted in (balance.account, balance.group):
+                return balance.account
+        return None if self._wanted else balances.balances[0].account

@@ -70,7 +70,7 @@ def new_fields(frame: str | bytes, kinds: Iterable[str], watch: FieldWatch) -> l
     """Return what a decodable frame's messages of these kinds have that we do not know."""
     found: dict[str, set[str]] = {kind: set() for kind in kinds}
     for message in msgspec.json.decode(frame):
-        fields = found.get(str(message["e"]))
+        fields = found.get(str(message.get("e"))) if isinstance(message, dict) else None
         if fields is not None:
             fields |= message.keys() | _keys(message.get("d"))
     return [each for kind, fields in found.items() for each in watch.compare(kind, fields)]

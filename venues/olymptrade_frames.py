@@ -5,19 +5,20 @@ the rest is from independent clients' accounts, and marked so.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
 from domain.errors import RemoteProtocolError
 from domain.instruments import StakeLimit
 from domain.market import MAX_INTEGER
+from venues.olymptrade_envelope import decode_each, decode_items
 from venues.protocol import Balance, Balances, Payouts, ServerTime, StakeLimits, VenueCandle
 
 SECOND_US = 1_000_000
 MOST_MONEY = Decimal(10) ** 12  # what a DECIMAL(20,8) holds
+LATEST_S = 1e11  # the year 5138; as milliseconds 1973. So a time in those is no time
 
 # Event codes.
 TICK = 1
@@ -49,23 +50,6 @@ IGNORED_CODES = DEAL_CODES | {
     *(2, 11, 70, 71, 72, 80, 95, 110, 111, 112, 282, 283, 602),
     *(1043, 1055, 1068, 1097, 1301, 2223, 2301),
 }
-
-
-class OlympMessage(msgspec.Struct, gc=False):
-    """One of the messages in a frame's array.
-
-    `t`: 2 the client's request, 3 its answer, 1 a push; some pushes have none. `uuid` is the
-    request's, echoed. `d` and `ts` may be missing, `err` is there where a request was rejected.
-
-    `[{"d":[241],"e":98,"t":3},{"e":12,"t":3,"uuid":"WKAJ-is"}]` (recorded 2025-07-04)
-    """
-
-    e: int
-    t: int | None = None
-    uuid: str | None = None
-    d: msgspec.Raw = msgspec.Raw()
-    ts: msgspec.Raw = msgspec.Raw()
-    err: msgspec.Raw = msgspec.Raw()
 
 
 class OlympTick(msgspec.Struct, gc=False):
@@ -133,28 +117,21 @@ class OlympCandles(msgspec.Struct, gc=False):
     candles: list[OlympCandle]
 
 
-class OlympError(msgspec.Struct, gc=False):
-    """Why a request was rejected. Not recorded: from two independent clients' accounts.
-
-    `{"e":23,"t":3,"uuid":"…","d":[],"err":[{"code":"pair_unavailable","mess":"…"}]}`
-    """
-
-    code: str = "without a code"
-    mess: str = ""
-
-
 # Made once: a session for each market would otherwise bring its own.
-decode_frame = msgspec.json.Decoder(list[OlympMessage]).decode
 decode_ticks = msgspec.json.Decoder(list[OlympTick]).decode
+_decode_tick = msgspec.json.Decoder(OlympTick).decode
 _decode_balances = msgspec.json.Decoder(list[OlympBalance]).decode
 _decode_stake_limits = msgspec.json.Decoder(dict[str, OlympStakeLimit]).decode
 _decode_payouts = msgspec.json.Decoder(list[OlympPayout]).decode
-_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_payout = msgspec.json.Decoder(OlympPayout).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_candles = msgspec.json.Decoder(list[OlympCandles]).decode
-_decode_errors = msgspec.json.Decoder(list[OlympError]).decode
 _decode_seconds = msgspec.json.Decoder(float).decode
+
+
+def read_ticks(d: msgspec.Raw) -> Sequence[OlympTick | None]:
+    """Return the prices of a message, None in the place of one that cannot be read."""
+    return decode_each(d, decode_all=decode_ticks, decode_one=_decode_tick)
 
 
 def to_us(seconds: float) -> int:
@@ -176,9 +153,7 @@ def read_balances(d: msgspec.Raw) -> Balances:
 def read_stake_limits(d: msgspec.Raw) -> StakeLimits:
     """Return the limits of a stake; strict, because it is money."""
     limits = _decode_stake_limits(d)
-    return StakeLimits(
-        {name.upper(): StakeLimit(_money(each.min), _money(each.max)) for name, each in limits.items()}
-    )
+    return StakeLimits({name.upper(): _stake_limit(each) for name, each in limits.items()})
 
 
 def read_payouts(d: msgspec.Raw) -> Payouts:
@@ -192,7 +167,7 @@ def read_some_payouts(d: msgspec.Raw) -> Payouts | None:
     Not recorded, from one client's account (2026): other items of the same codes have other shapes.
     """
     try:
-        items = [raw for raw in _decode_raws(d) if "profitability" in _decode_keys(raw)]
+        items = [raw for raw in decode_items(d) if "profitability" in _decode_keys(raw)]
     except msgspec.DecodeError:
         return None
     return _payouts(map(_decode_payout, items)) if items else None
@@ -211,22 +186,6 @@ def read_server_time(ts: msgspec.Raw, *, answers_ping: bool) -> ServerTime:
     return ServerTime(to_us(_decode_seconds(ts)), SECOND_US, answers_ping)
 
 
-def read_error(err: msgspec.Raw) -> OlympError:
-    """Return the first reason of a rejection."""
-    errors = _decode_errors(err)
-    return errors[0] if errors else OlympError()
-
-
-def is_rejection(message: OlympMessage) -> bool:
-    """Return whether it has an `err` that says something."""
-    return bytes(message.err) not in (b"", b"null", b"[]")
-
-
-def make_frame(code: int, d: Any, *, uuid: str) -> str:
-    """Return a frame with one request, as the web client sends them."""
-    return msgspec.json.encode([{"t": 2, "e": code, "uuid": uuid, "d": d}]).decode()
-
-
 def _payouts(items: Iterable[OlympPayout]) -> Payouts:
     percents: dict[str, float] = {}
     for each in items:
@@ -234,6 +193,13 @@ def _payouts(items: Iterable[OlympPayout]) -> Payouts:
             raise RemoteProtocolError(f"{each.pair}: a payout of {each.profitability!r} %")
         percents[each.pair] = each.profitability
     return Payouts(percents)
+
+
+def _stake_limit(told: OlympStakeLimit) -> StakeLimit:
+    least, most = _money(told.min), _money(told.max)
+    if not 0 <= least <= most:
+        raise RemoteProtocolError(f"stakes from {least} to {most}")
+    return StakeLimit(least, most)
 
 
 def _money(amount: Decimal) -> Decimal:

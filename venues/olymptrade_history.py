@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import attrs
 
-from venues.olymptrade_frames import CANDLES, SECOND_US, OlympMessage, make_frame, read_candles
+from venues.olymptrade_envelope import OlympMessage, make_frame
+from venues.olymptrade_frames import CANDLES, SECOND_US, read_candles
 from venues.protocol import HistoryPage, HistoryRequest, Send, VenueCandle, VenueEvent
 
 PART_CANDLES = 500  # at most, of one part

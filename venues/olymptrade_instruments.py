@@ -7,6 +7,7 @@ import msgspec
 
 from domain.errors import RemoteProtocolError
 from domain.instruments import Instrument, Listing
+from venues.olymptrade_envelope import decode_items
 from venues.olymptrade_frames import to_us
 
 # The venue's own spelling → what everybody else says. Markets that end in USD and are of the group
@@ -42,17 +43,23 @@ class OlympInstrument(msgspec.Struct, gc=False):
     """
 
     id: str
-    title: str | msgspec.UnsetType = msgspec.UNSET
-    aliases: list[str] | msgspec.UnsetType = msgspec.UNSET
-    group: str | msgspec.UnsetType = msgspec.UNSET
-    time_close: float | msgspec.UnsetType = msgspec.UNSET
-    time_open: float | msgspec.UnsetType = msgspec.UNSET
+    title: str | msgspec.UnsetType | None = msgspec.UNSET
+    aliases: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    group: str | msgspec.UnsetType | None = msgspec.UNSET
+    time_close: float | msgspec.UnsetType | None = msgspec.UNSET
+    time_open: float | msgspec.UnsetType | None = msgspec.UNSET
     locked: bool | msgspec.UnsetType = msgspec.UNSET
     locked_trading: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+class OlympName(msgspec.Struct, gc=False):
+    """What must be readable of a market."""
+
+    id: str
+
+
 _decode_instrument = msgspec.json.Decoder(OlympInstrument).decode
+_decode_name = msgspec.json.Decoder(OlympName).decode
 
 
 class InstrumentList:
@@ -66,16 +73,19 @@ class InstrumentList:
     def read(self, d: msgspec.Raw) -> tuple[Listing, int]:
         """Return what a 1054 tells, the first of a session as the whole, and how many items are spoilt.
 
-        A market that cannot be read is left out: it only describes.
+        It only describes: of a market that cannot be read the name will do, else it would be unknown.
         """
         told: dict[str, Instrument] = {}
         spoilt = 0
-        for item in _decode_items(d):
+        for item in decode_items(d):
             try:
                 instrument = self._merge(_decode_instrument(item))
             except (msgspec.DecodeError, RemoteProtocolError):
                 spoilt += 1
-                continue
+                try:
+                    instrument = self._merge(OlympInstrument(_decode_name(item).id))
+                except msgspec.DecodeError:
+                    continue
             self._known[instrument.symbol] = told[instrument.symbol] = instrument
         is_whole = not self._is_listed and bool(told)
         self._is_listed = self._is_listed or is_whole
@@ -89,6 +99,11 @@ class InstrumentList:
         """
         self._paying.update(symbols)
         return Listing(self._unlisted(), is_whole=False)
+
+    def is_closed(self, symbol: str) -> bool:
+        """Return whether it is listed, and locked."""
+        known = self._known.get(symbol)
+        return known is not None and not known.is_open
 
     def _unlisted(self) -> tuple[Instrument, ...]:
         if not self._is_listed:
@@ -118,11 +133,11 @@ class InstrumentList:
         )
 
 
-def _either(told: T | msgspec.UnsetType, known: T) -> T:
-    return known if isinstance(told, msgspec.UnsetType) else told
+def _either(told: T | msgspec.UnsetType | None, known: T) -> T:
+    return known if told is None or isinstance(told, msgspec.UnsetType) else told
 
 
-def _time(seconds: float) -> int | None:
+def _time(seconds: float | None) -> int | None:
     return to_us(seconds) if seconds else None
 
 

@@ -23,6 +23,12 @@ SECRET_KEYS = (
     "first_name",
     "last_name",
     "phone",
+    "phone_number",
+    "username",
+    "nickname",
+    "country",
+    "birthday",
+    "ip",
     "loginid",
     "account_id",
     "user_id",
@@ -39,9 +45,9 @@ _SECRET = re.compile(rf"({_KEY})({_SCALAR})", re.IGNORECASE | re.DOTALL)
 _SECRET_ARRAY = re.compile(rf"{_KEY}\[", re.IGNORECASE)
 _ARRAY_PIECE = re.compile(rf"({_SCALAR})|[\s,]++|[a-z]++|\[|\]", re.DOTALL)
 # Olymp Trade's message 110 tells who the user is: `{"d":[{"id":111111111,…}],"e":110}`. In its frame
-# every number called `id` goes, whichever message of the frame it belongs to.
+# every number called `id` goes, also one in quotes, whichever message of the frame it belongs to.
 _NAMES_USER = re.compile(r'"e"\s*+:\s*+110\b')
-_NUMERIC_ID = re.compile(rf'("id"\s*+:\s*+)({_NUMBER})')
+_NUMERIC_ID = re.compile(rf'("id"\s*+:\s*+)({_NUMBER}|"\d++")')
 
 _DIGIT = re.compile(r"\d")
 _PRIVATE = re.compile(r"\\u[0-9a-fA-F]{4}|\\.|[^\W_]", re.DOTALL)

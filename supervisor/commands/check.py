@@ -1,4 +1,4 @@
-"""`marketd check`: settings, state directory, database, clock and disk, one line each. Changes nothing."""
+"""`marketd check`: settings, state directory, tokens, database, clock, disk: a line each. Changes nothing."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from domain.errors import ConfigError
 from storage.target import SqliteTarget, Target, parse_target
 from supervisor.commands.check_database import check_database
 from supervisor.commands.check_machine import check_clock, check_disk, check_state_dir
+from supervisor.commands.check_venues import check_venues
 from supervisor.commands.findings import Finding, Level, doubtful, failed, good
 from supervisor.settings import Settings, find_config, load, market_specs, state_dir
 
@@ -49,6 +50,7 @@ def _settings_findings(settings: Settings, *, path: Path) -> Iterator[Finding]:
 
 def _other_findings(settings: Settings, state: Path, target: Target) -> Iterator[Finding]:
     yield check_state_dir(state)
+    yield from check_venues(settings, state=state)
     yield check_database(target, settings=settings.storage, state=state)
     yield check_clock()
     yield check_disk(state)

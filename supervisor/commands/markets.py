@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -55,12 +56,17 @@ def _venue_name(arguments: argparse.Namespace) -> str:
 
 
 def _find_catalog(arguments: argparse.Namespace, *, venue: str) -> Catalog:
-    """Return what the daemon knows; where none runs, what the venue says now, else what is remembered."""
+    """Return what the daemon knows; where none runs, what the venue says now, else what is remembered.
+
+    A daemon that does not answer is logged in all the same: some venues take one log-in at a time.
+    """
     state_dir = state_dir_of(arguments)
     try:
         told: Any = ask(state_dir, "markets", venue=venue)
         return catalog_in(msgspec.convert(told, CatalogFile))
-    except (NotRunning, NoAnswer):
+    except NoAnswer as exc:
+        return _remembered(state_dir, venue=venue, because=exc)
+    except NotRunning:
         pass
     settings = settings_of(arguments).venues.get(venue)
     try:
@@ -70,11 +76,15 @@ def _find_catalog(arguments: argparse.Namespace, *, venue: str) -> Catalog:
 
         return visit(venue, settings, state_dir=state_dir)
     except MarketdError as exc:
-        remembered = read_catalog(state_dir, venue)
-        if not remembered.instruments:
-            raise
-        print(f"{exc}; this is how it was at {as_text(remembered.listed_us or 0)}", file=sys.stderr)
-        return remembered
+        return _remembered(state_dir, venue=venue, because=exc)
+
+
+def _remembered(state_dir: Path, *, venue: str, because: MarketdError) -> Catalog:
+    catalog = read_catalog(state_dir, venue)
+    if not catalog.instruments:
+        raise because
+    print(f"{because}; this is how it was at {as_text(catalog.listed_us or 0)}", file=sys.stderr)
+    return catalog
 
 
 def _cells(instrument: Instrument, catalog: Catalog) -> Sequence[str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from domain.token import duration_text
 from supervisor.client import NoAnswer, NotRunning, ask
 from supervisor.commands.tables import as_table
 from supervisor.commands.where import state_dir_of
@@ -69,6 +70,21 @@ def as_text(status: dict[str, Any]) -> str:
         f"loop lag {process['loop_lag_ms']} ms",
         "",
         *as_table(
+            ("VENUE", "PROTOCOL", "LISTED", "OPEN", "CLOCK ms", "TOKEN"),
+            [
+                (
+                    row["name"],
+                    row["protocol"],
+                    row["markets"] or None,
+                    row["open"] if row["markets"] else None,
+                    None if row["skew_ms"] is None else f"{row['skew_ms']:+.0f}",
+                    _token_cell(row["token"]),
+                )
+                for row in status["venues"]
+            ],
+        ),
+        "",
+        *as_table(
             ("CONNECTION", "STATE", "MARKETS", "FRAMES", "UNKNOWN", "RESTARTS", "RTT ms", "REASON"),
             [
                 (
@@ -103,6 +119,15 @@ def as_text(status: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _token_cell(token: dict[str, Any]) -> str | None:
+    """Return how a venue's token stands: its time left, and what is wrong with it."""
+    if token["state"] == "none":
+        return token["reason"] or None
+    if token["left_s"] is None or token["state"] in ("expired", "refused"):
+        return str(token["state"])
+    return f"{token['state']}, {duration_text(token['left_s'] * 1_000_000)} left"
 
 
 def _journal_line(writer: dict[str, Any]) -> str:

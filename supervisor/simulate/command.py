@@ -67,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replay",
         type=Path,
         metavar="RECORDING",
-        help="play its incoming frames once to each connection, 1 s after the latest subscribe",
+        help="play its incoming frames once to each connection, 1 s after the latest subscribe (10 s "
+        "after connecting where none comes)",
     )
     add("--speed", type=words.above_zero, default=1.0, metavar="N", help="replay N times as fast (1)")
     add(

@@ -13,6 +13,8 @@ from supervisor.simulate.socket import ServedSocket
 from wire.recording import Direction, read
 
 BEGIN_AFTER_S = 1.0  # since the latest subscribe
+UNASKED_AFTER_S = 10.0  # since connecting, for a client that subscribes nothing; one that lists comes late
+LOOK_EVERY_S = 0.1
 BURST = 256  # frames put out before the writer must have taken them
 
 
@@ -24,12 +26,10 @@ class Replay:
     speed: float
 
     async def play(self, served: ServedSocket) -> None:
-        """Begin 1 s after the latest subscribe, or after connecting; return after the last frame."""
-        connected_at = trio.current_time()
-        begin_at = -math.inf
-        while begin_at < max(connected_at, served.subscribed_at) + BEGIN_AFTER_S:
-            begin_at = max(connected_at, served.subscribed_at) + BEGIN_AFTER_S
-            await trio.sleep_until(begin_at)
+        """Begin 1 s after the latest subscribe, or 10 s after connecting; return after the last frame."""
+        unasked_at = trio.current_time() + UNASKED_AFTER_S
+        while (begin_at := _begin_at(served, unasked_at)) > trio.current_time():  # noqa: ASYNC110
+            await trio.sleep(LOOK_EVERY_S)  # a subscribe may bring it nearer or put it off
         try:
             await self._play_from(begin_at, served=served)
         except ConfigError as exc:  # it was whole when the simulator started
@@ -48,6 +48,11 @@ class Replay:
             served.play(recorded.frame)
             if number % BURST == 0:
                 await served.outbox.drain()
+
+
+def _begin_at(served: ServedSocket, unasked_at: float) -> float:
+    has_subscribed = served.subscribed_at > -math.inf
+    return served.subscribed_at + BEGIN_AFTER_S if has_subscribed else unasked_at
 
 
 async def play_nothing(_: ServedSocket) -> None:

@@ -84,6 +84,10 @@ class ServedSocket:
         else:
             self._nursery.start_soon(self._call_later, delay_s, call)
 
+    def now_us(self) -> int:
+        """Return the wall clock."""
+        return now_us()
+
     def play(self, frame: str) -> None:
         """Send a recorded frame as it is; its tick counts as handed over if it was subscribed."""
         tick = self.session.read_recorded(frame)

@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -16,10 +17,12 @@ from domain.errors import (
     UnknownSymbol,
     VenueThrottled,
 )
+from domain.events import LOGGER
 from domain.gaps import Cause
 from domain.instruments import Instrument, Listing
 from domain.market import PriceUpdate
 from domain.messages import AskHistory, Resubscribe, Subscribe, Unsubscribe
+from supervisor.logs import Folding
 from venues import find_venue
 from venues.protocol import (
     Closed,
@@ -189,6 +192,28 @@ def test_the_end_of_a_market_that_was_never_asked_for_asks_nothing() -> None:
     assert talk.session.plan([Unsubscribe(symbol="EURUSD")]) == []
 
 
+async def test_a_name_that_is_refused_before_anything_was_listed_is_one_that_a_list_may_explain() -> None:
+    talk = Talk("EURUSD")
+    answer = talk.ask("EURUSD")
+    talk.session.go_on_unlisted()
+    talk.session.plan([])
+    talk.hear(Refused(("EURUSD",), "no such market"))
+    assert isinstance(await failure_of(answer), PermanentError)
+    assert talk.feed.port("EURUSD").is_unknown
+
+
+@pytest.mark.parametrize(("years", "is_taken"), [(0.9, True), (1.1, False), (56_000, False)])
+def test_a_price_of_the_far_future_is_no_price_for_it_would_hide_all_later_gaps(
+    years: float, *, is_taken: bool
+) -> None:
+    talk = Talk("EURUSD").is_listed(EURUSD)
+    talk.ask("EURUSD")
+    ts_us = NOON + round(years * 365 * 86_400_000_000)
+    talk.hear(PriceUpdate("frxEURUSD", ts_us, None, 1.5))
+    assert len(talk.feed.recorded()) == is_taken
+    assert talk.feed.row.unknown_frames == (not is_taken)
+
+
 # --- hours ------------------------------------------------------------------------------------
 
 
@@ -238,6 +263,36 @@ async def test_a_refused_symbol_fails_for_good() -> None:
     answer = talk.ask("EURUSD")
     talk.hear(Refused(("frxEURUSD",), "no such market"))
     assert isinstance(await failure_of(answer), PermanentError)
+
+
+def test_each_kind_that_is_new_is_said_although_the_log_folds_repeats(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger=LOGGER.name)
+    talk = Talk("EURUSD")
+    with caplog.filtering(Folding()):
+        for _ in range(3):
+            talk.hear(Unknown("one"), Unknown("two"), NewFields("three", ("mood",)))
+    assert [kind for kind in ("'one'", "'two'", "'three'") if kind in caplog.text] == [
+        "'one'",
+        "'two'",
+        "'three'",
+    ]
+    assert len(caplog.records) == 3
+
+
+def test_a_socket_that_is_refused_what_another_one_has_cannot_take_its_place() -> None:
+    talk = Talk("EURUSD").is_listed(EURUSD)
+    talk.ask("EURUSD")
+    talk.hear(Subscribed(("frxEURUSD",)))
+    talk.feed.port("EURUSD").gaps.tick(NOON)
+    other = Session(talk.feed.connection, adapter=talk.adapter, number=1)  # type: ignore[arg-type]
+    other.hold_prices()
+    other.take_over(talk.session)
+    talk.adapter.events = [Refused(("frxEURUSD",), "not now")]
+    with pytest.raises(ConnectionLost, match="not now"):
+        other.handle("", received_us=NOON, at=10.0)
+    assert talk.feed.port("EURUSD").gaps.open is None  # the other one still has it
 
 
 def test_what_the_adapter_wants_sent_goes_out_next() -> None:

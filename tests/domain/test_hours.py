@@ -26,7 +26,7 @@ class Watched:
         self.gaps.tick(CLOSE_US - SECOND_US)
 
     def rows(self) -> list[tuple[str, int, int | None]]:
-        """The gap rows as they stand: cause, from and to in seconds after the close."""
+        """The gap rows as they stand: cause, from and to in whole seconds after the close."""
         return [(gap.cause, _after_s(gap.from_us) or 0, _after_s(gap.to_us)) for gap in self.taken()]
 
     def taken(self) -> list[Gap]:
@@ -34,7 +34,7 @@ class Watched:
 
 
 def _after_s(ts_us: int | None) -> int | None:
-    return None if ts_us is None else (ts_us - CLOSE_US) // SECOND_US
+    return None if ts_us is None else round((ts_us - CLOSE_US) / SECOND_US)
 
 
 def test_the_venues_word_closes_a_market_from_its_last_tick_on() -> None:

@@ -282,7 +282,7 @@ def test_simulation_s_history_is_read_without_a_settings_file(workshop: Workshop
     settings = workshop.folder / "quick.toml"
     settings.write_text("[supervision]\nstart_delay_ms = 20\n[storage]\nstore_every_ms = 100\n")
     daemon = workshop.daemon_by([MARKETD, "run", "--simulated", "--config", settings])
-    daemon.wait_stored(50)
+    daemon.wait_stored(daemon.wait_live()["writer"]["accepted"])
     running = workshop.command("history", "EURUSD", "--ticks", "--format", "csv")
     assert daemon.stop() == 0
     resting_ = workshop.command("history", "EURUSD", "--ticks", "--format", "csv", "--config", str(settings))

@@ -69,6 +69,21 @@ async def test_a_row_that_comes_on_the_board_says_nothing(autojump_clock: MockCl
     assert heard.states == []
 
 
+async def test_a_connection_that_failed_says_so_louder_than_its_markets(
+    autojump_clock: MockClock, heard: Heard
+) -> None:
+    board, connection = Board(), make_connection()
+    board.add_connection(connection)
+    board.add_market(make_market(connection))
+    connection.is_open, connection.hold, connection.reason = False, State.FAILED, "the token expired"
+    board.connection_changed(connection)
+    said = [(record.levelno, record.getMessage()) for record in heard.records]
+    assert said == [
+        (logging.ERROR, "sim/1 failed: the token expired"),
+        (logging.DEBUG, "EURUSD@sim failed: the token expired"),
+    ]
+
+
 async def test_a_connection_that_is_lost_is_said_of_its_markets_too(
     autojump_clock: MockClock, heard: Heard
 ) -> None:

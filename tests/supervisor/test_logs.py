@@ -179,6 +179,20 @@ def test_broken_frames_are_one_event_whatever_is_wrong_with_each() -> None:
     assert messages(*says) == ["byte 0"]
 
 
+def test_each_kind_of_unknown_message_is_said() -> None:
+    says = [lambda n=n: emit(Event.UNKNOWN, f"unknown {n}", actor="connection/sim/1") for n in range(3)]
+    assert len(messages(*says)) == 3
+
+
+def test_that_a_token_was_refused_hides_not_that_it_has_expired() -> None:
+    words = ("sim refuses the token", "the token of sim has expired")
+    says = [
+        lambda text=text: emit(Event.TOKEN, text, actor="tokens", token_state="refused", venue="sim")
+        for text in words
+    ]
+    assert messages(*says) == list(words)
+
+
 def test_that_a_market_is_live_again_is_said_each_time() -> None:
     says = [lambda: emit(Event.STATE, "EURUSD live", actor="market/EURUSD", state="live")] * 2
     assert messages(*says) == ["EURUSD live"] * 2

@@ -24,6 +24,8 @@ from venues.protocol import (
     VenueEvent,
     VenueSettings,
 )
+from venues.simulated.binance_session import FRAMES_A_SECOND
+from venues.simulated.limits import Limit
 from wire.recording import Direction, read
 
 RECORDING = Path(__file__).parent.parent / "recordings" / "binance.jsonl"
@@ -224,10 +226,23 @@ def test_an_error_refuses_the_symbols_of_its_request(frame: str) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    ['{"error":{"code":2},"id":1}', '{"error":{},"id":1}', '{"code":2,"id":1}', '{"code":2,"msg":"","id":1}'],
+    ['{"error":{"code":2},"id":1}', '{"code":2,"id":1}', '{"code":2,"msg":"","id":1}'],
 )
 def test_an_error_without_a_reason_is_no_confirmation(frame: str) -> None:
     assert isinstance(only(adapter("NONSUCH").receive(frame)), Refused)
+
+
+@pytest.mark.parametrize("code", ["-1000", "7", "null", '"2"', "[]", "2.5"])
+def test_an_error_that_may_pass_refuses_nobody_for_good(code: str) -> None:
+    frame = f'{{"error":{{"code":{code},"msg":"come back later"}},"id":1}}'
+    assert only(adapter("BNBBTC").receive(frame)) == Unknown("error: come back later")
+
+
+def test_a_reason_of_the_venue_is_shortened() -> None:
+    frame = '{"error":{"code":2,"msg":"' + "x" * 10_000 + '"},"id":1}'
+    refused = only(adapter("NONSUCH").receive(frame))
+    assert isinstance(refused, Refused)
+    assert len(refused.reason) <= 200
 
 
 def test_an_error_that_names_no_request_refuses_nobody() -> None:
@@ -273,6 +288,18 @@ def test_a_new_field_is_told_at_the_first_message_and_then_at_each_thousandth(
 def test_a_shutdown_notice_says_that_the_venue_leaves() -> None:
     notice = '{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}'
     assert isinstance(only(adapter("BNBBTC").receive(notice)), Leaving)
+
+
+def test_a_shutdown_notice_without_its_wrapping_says_the_same() -> None:
+    assert isinstance(only(adapter("BNBBTC").receive('{"e":"serverShutdown","E":1770123456789}')), Leaving)
+
+
+def test_five_frames_a_second_are_kept_to_with_a_ping_a_pong_and_a_bunching_way() -> None:
+    budget = Limit(most=FRAMES_A_SECOND, window_s=1.0)
+    ours = [number * VENUE.frame_spacing_s for number in range(100)]
+    late = [max(at, 10.1) if at >= 10.0 else at for at in ours]  # a packet that was sent again
+    theirs = [10.5, 10.6]
+    assert not any(budget.exceeds(at) for at in sorted(late + theirs))
 
 
 def test_a_socket_is_replaced_before_the_venue_ends_it() -> None:

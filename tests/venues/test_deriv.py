@@ -209,6 +209,15 @@ def test_the_first_message_confirms_and_tells_no_price() -> None:
     assert [event for event in events if not isinstance(event, Send)] == [Subscribed(("R_50",))]
 
 
+def test_a_price_without_the_requests_id_confirms_what_was_asked_for() -> None:
+    adapter = make()
+    adapter.subscribe(["R_50"])
+    told = {key: value for key, value in TICK.items() if key != "req_id"}
+    assert Subscribed(("R_50",)) in hear(adapter, told)
+    assert hear(adapter, told)[0] == PRICE
+    assert sent(adapter.unsubscribe(["R_50"]))[0]["forget"] == ID
+
+
 def test_what_was_unsubscribed_before_its_answer_is_forgotten_then() -> None:
     adapter = make()
     adapter.subscribe(["R_50"])
@@ -264,7 +273,9 @@ def test_a_symbol_that_was_subscribed_already_is_subscribed() -> None:
         ("InputValidationFailed", Refused(("R_50",), "Because. (InputValidationFailed)")),
         ("AuthorizationRequired", Refused(("R_50",), "Because. (AuthorizationRequired)")),
         ("MarketIsClosed", Closed(("R_50",), "Because. (MarketIsClosed)")),
+        ("StreamingNotAllowed", Refused(("R_50",), "Because. (StreamingNotAllowed)")),
         ("InternalError", Unknown("error: InternalError")),
+        ("ServiceUnavailable", Unknown("error: ServiceUnavailable")),  # nobody knows whether for good
     ],
 )
 def test_an_error_means_something_for_the_symbol_that_was_asked_for(code: str, expected: VenueEvent) -> None:
@@ -285,10 +296,11 @@ def test_some_errors_let_nobody_in_whoever_asked(code: str, req_id: int | None) 
     assert code in denied.reason
 
 
-def test_any_error_of_a_log_in_but_a_passing_one_lets_nobody_in() -> None:
+@pytest.mark.parametrize("code", ["InputValidationFailed", "Strange"])
+def test_any_error_of_a_log_in_but_a_passing_one_lets_nobody_in(code: str) -> None:
     adapter = make(dialect="legacy", token="x")
     adapter.opening()
-    [denied] = hear(adapter, error("InputValidationFailed", req_id=1, kind="authorize"))
+    [denied] = hear(adapter, error(code, req_id=1, kind="authorize"))
     assert isinstance(denied, Denied)
     adapter = make(dialect="legacy", token="x")
     adapter.opening()
@@ -297,12 +309,22 @@ def test_any_error_of_a_log_in_but_a_passing_one_lets_nobody_in() -> None:
 
 
 @pytest.mark.parametrize("req_id", [1, None])
-def test_too_many_requests_ask_for_a_minutes_patience(req_id: int | None) -> None:
+@pytest.mark.parametrize("code", ["RateLimit", "RateLimitExceeded"])
+def test_too_many_requests_ask_for_a_minutes_patience(code: str, req_id: int | None) -> None:
     adapter = make()
     adapter.subscribe(["R_50"])
-    [throttled] = hear(adapter, error("RateLimit", req_id=req_id))
+    [throttled] = hear(adapter, error(code, req_id=req_id))
     assert isinstance(throttled, Throttled)
     assert throttled.retry_after_s == 60.0
+
+
+def test_a_reason_of_the_venue_is_shortened() -> None:
+    adapter = make()
+    adapter.subscribe(["R_50"])
+    told = {"code": "InvalidSymbol", "message": "x" * 10_000}
+    refused = hear(adapter, {"error": told, "msg_type": "tick", "req_id": 1})[0]
+    assert isinstance(refused, Refused)
+    assert len(refused.reason) <= 250
 
 
 def test_an_error_that_names_no_request_is_unknown() -> None:
@@ -372,6 +394,23 @@ def test_a_market_is_open_if_its_exchange_is_and_nothing_is_suspended(
     [instrument] = listing(make(), item).instruments
     assert instrument.is_open is is_open
     assert instrument.is_tradable is is_open
+
+
+@pytest.mark.parametrize(
+    ("told", "is_open"),
+    [(1, True), ("1", True), (True, True), (None, True), (0, False), ("0", False), (False, False)],
+)
+def test_whether_a_market_is_open_may_be_told_by_any_type(told: object, *, is_open: bool) -> None:
+    [instrument] = listing(make(), {**EURUSD_NEW, "exchange_is_open": told}).instruments
+    assert instrument.is_open is is_open
+    suspended = {**EURUSD_NEW, "is_trading_suspended": told}
+    [instrument] = listing(make(), suspended).instruments
+    assert instrument.is_open is (told is None or not is_open)
+
+
+def test_a_market_without_a_title_is_a_market() -> None:
+    item = {**EURUSD_NEW, "underlying_symbol_name": None, "market": None, "symbol": None}
+    assert listing(make(), item).instruments == (EURUSD._replace(title="", group=""),)
 
 
 def test_what_is_no_market_in_the_list_is_skipped_and_told() -> None:
@@ -447,8 +486,21 @@ def test_hours_that_are_over_are_asked_for_again_but_not_at_once() -> None:
     [request] = asked_at(601)
     assert request["contracts_for"] == "R_50"
     error_answer = error("RateLimit", req_id=request["req_id"], kind="contracts_for")
-    assert isinstance(hear(adapter, error_answer)[0], Throttled)
-    assert len(asked_at(602)) == 1  # it had no answer
+    assert hear(adapter, error_answer) == (Unknown("error: RateLimit"),)
+    assert asked_at(602) == []
+    assert len(asked_at(1202)) == 1  # it had no answer
+
+
+def test_hours_that_are_not_to_be_had_now_leave_the_budget_to_others() -> None:
+    adapter = make()
+    [ticks] = sent(adapter.subscribe(["R_50"]))
+    [request] = asked_in(confirm(adapter, ticks["req_id"]))
+    hear(adapter, error("InternalError", req_id=request["req_id"], kind="contracts_for"))
+    asked = [
+        asked_in(hear(adapter, {"time": STARTED_S + in_s, "msg_type": "time"}))
+        for in_s in range(30, 1_201, 30)
+    ]
+    assert len([each for each in asked if each]) == 1
 
 
 def test_an_answer_that_never_comes_does_not_keep_hours_waiting_for_ever() -> None:
@@ -613,6 +665,13 @@ def test_history_that_is_not_to_be_had_now_says_nothing() -> None:
     adapter = make()
     adapter.ask_history(wish(seconds=10))
     assert hear(adapter, error("InternalError", req_id=1)) == (Unknown("error: InternalError"),)
+
+
+def test_history_that_is_too_much_costs_nobody_his_prices() -> None:
+    adapter = watching("R_50")
+    [request] = sent(adapter.ask_history(wish(seconds=10)))
+    told = hear(adapter, error("RateLimit", req_id=request["req_id"], kind="history"))
+    assert told == (Unknown("error: RateLimit"),)
 
 
 @pytest.mark.parametrize(

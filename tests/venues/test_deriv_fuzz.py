@@ -66,6 +66,12 @@ def test_a_price_that_cannot_be_stored_does_not_get_past_the_check(quote: str) -
         take(watching(), TICK_TEXT.replace("218.0926", quote))
 
 
+@pytest.mark.parametrize("epoch", ["0", "-5", "1587547610000", '"1587547610000"', "9" * 30])
+def test_a_time_that_is_none_in_seconds_is_a_protocol_error(epoch: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="is not a time in seconds"):
+        watching().receive(TICK_TEXT.replace("1587547610", epoch))
+
+
 def take(adapter: DerivAdapter, frame: str | bytes) -> None:
     """Decode and check, as the connection does."""
     for event in adapter.receive(frame):

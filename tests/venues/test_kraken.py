@@ -206,6 +206,13 @@ def test_a_quote_that_lacks_a_side_is_no_price(bid: str) -> None:
     assert only(adapter("BTC/USD", source="quotes").receive(frame)) == Unknown("ticker without both sides")
 
 
+def test_a_quote_of_1970_has_no_time() -> None:
+    frame = TICKER.replace("2026-09-25T17:48:26.844359Z", "1970-01-01T00:00:00.000000Z")
+    update = only(adapter("BTC/USD", source="quotes").receive(frame))
+    assert isinstance(update, PriceUpdate)
+    assert update.ts_us is None
+
+
 @pytest.mark.parametrize(("source", "frame"), [("trades", TICKER), ("quotes", TRADE)])
 def test_prices_of_a_channel_that_was_not_subscribed_are_unknown(source: str, frame: str) -> None:
     assert isinstance(only(adapter("BTC/USD", source=source).receive(frame)), Unknown)
@@ -223,6 +230,21 @@ def test_prices_are_told_until_the_session_is_closed() -> None:
     leaving = adapter("BTC/USD")
     leaving.leave(["BTC/USD"])
     assert isinstance(only(leaving.receive(TRADE)), PriceUpdate)
+
+
+@pytest.mark.parametrize(
+    ("source", "frame", "old", "new"),
+    [("trades", TRADE, "83744.3", '"much"'), ("quotes", TICKER, '"ask":83744.3', '"ask":"much"')],
+)
+def test_one_price_that_cannot_be_read_does_not_hide_the_others(
+    source: str, frame: str, old: str, new: str
+) -> None:
+    item = frame[frame.index('[{"symbol"') + 1 : -2]
+    several = frame.replace(item, f"{item.replace(old, new)},{item}")
+    good = only(adapter("BTC/USD", source=source).receive(frame))
+    channel = frame.split('"')[3]
+    told = adapter("BTC/USD", source=source).receive(several)
+    assert told == [good, Unknown(f"unreadable {channel}")]
 
 
 def test_a_frame_of_bytes_says_the_same_as_one_of_text() -> None:
@@ -252,6 +274,21 @@ def test_a_request_that_is_refused_whole_refuses_all_its_symbols() -> None:
         ("EUR/USD", "BTC/USD"), "Malformed request"
     )
     assert only(asked.receive(confirmation("ETH/USD", request=3))) == Subscribed(("ETH/USD",))
+
+
+@pytest.mark.parametrize("reason", ["Service unavailable", "Internal error", "moon phase"])
+def test_a_reason_that_may_pass_refuses_nobody_for_good(reason: str) -> None:
+    asked = adapter("EUR/USD")
+    assert only(asked.receive(refusal("EUR/USD", reason, request=2))) == Unknown(f"error: {reason}")
+    assert only(asked.receive(refusal(None, reason, request=2))) == Unknown(f"error: {reason}")
+    asked.subscribe(["EUR/USD"])
+    assert only(asked.receive(confirmation("EUR/USD", request=3))) == Subscribed(("EUR/USD",))
+
+
+def test_a_reason_of_the_venue_is_shortened() -> None:
+    refused = only(adapter("X/Y").receive(refusal("X/Y", "not supported" + "x" * 10_000, request=2)))
+    assert isinstance(refused, Refused)
+    assert len(refused.reason) <= 200
 
 
 def test_what_is_subscribed_already_is_subscribed() -> None:
@@ -341,6 +378,22 @@ def test_a_markets_status_says_whether_it_is_open(status: str, *, is_open: bool,
         ),
         is_whole=True,
     )
+
+
+def test_one_market_that_cannot_be_read_does_not_hide_the_others() -> None:
+    spoilt = {**pair("GBP/USD"), "status": 7}
+    told, unknown = adapter().receive(listing(spoilt, pair("EUR/USD")))  # type: ignore[arg-type]
+    assert isinstance(told, Listing)
+    assert (told.is_whole, [each.symbol for each in told.instruments]) == (True, ["EUR/USD"])
+    assert unknown == Unknown("unreadable instrument")
+
+
+def test_what_a_market_does_not_say_of_itself_may_be_null() -> None:
+    item = {"symbol": "EUR/USD", "base": None, "quote": None, "status": None}
+    told, unknown = adapter().receive(listing(item))  # type: ignore[arg-type]
+    assert isinstance(told, Listing)
+    assert told.instruments == (Instrument("EUR/USD", title="EUR/USD", is_tradable=False),)
+    assert unknown == Unknown("pair status None")
 
 
 def test_a_status_that_nobody_knows_is_told_and_leaves_the_market_open() -> None:

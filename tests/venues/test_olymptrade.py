@@ -10,11 +10,13 @@ from domain.errors import InvariantError, RemoteProtocolError
 from domain.instruments import Catalog, Listing, StakeLimit
 from domain.market import PriceUpdate
 from venues import find_venue
-from venues.olymptrade import RETRY_AFTER_S, VENUE, OlympTradeAdapter
+from venues.olymptrade import VENUE, OlympTradeAdapter
+from venues.olymptrade_subscriptions import RETRY_AFTER_S
 from venues.olymptrade_upgrade import CLIENT
 from venues.protocol import (
     Balance,
     Balances,
+    Closed,
     HistoryPage,
     HistoryRequest,
     NewFields,
@@ -272,6 +274,44 @@ def test_a_market_that_does_not_exist_is_refused_and_the_next_one_is_asked_for()
     assert asked(sends(said)) == (12, "EURUSD")
 
 
+def test_a_market_that_is_unavailable_while_it_is_locked_is_closed_and_not_refused() -> None:
+    client = adapter()
+    client.receive(push(1054, [{"id": "EURUSD", "locked": True}, {"id": "GBPUSD", "locked": False}]))
+    (first,) = client.subscribe(["EURUSD", "GBPUSD"])
+    said = client.receive(reject(first, "pair_unavailable", "Pair unavailable"))
+    assert said[0] == Closed(("EURUSD",), "Pair unavailable")
+    said = client.receive(reject(sends(said)[0], "pair_unavailable"))
+    assert said[0] == Refused(("GBPUSD",), "pair_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("err", "kind"),
+    [
+        ({"code": "moon_phase", "mess": "no"}, "moon_phase"),
+        ([{"code": 7, "mess": None}], "7"),
+        ([{"mess": "no"}], "without a code"),
+        (["moon_phase"], '["moon_phase"]'),
+        ("moon_phase", '"moon_phase"'),
+        (7, "7"),
+        ({"code": {"a": 1}}, '{"code": {"a": 1}}'),
+    ],
+)
+def test_an_error_of_another_shape_is_counted_and_the_line_goes_on(err: object, kind: str) -> None:
+    client = adapter()
+    (first,) = client.subscribe(["EURUSD", "GBPUSD"])
+    said = client.receive(answer(first, err=err))
+    assert said[0] == Unknown(f"error {kind} of 12")
+    assert asked(sends(said)) == (12, "GBPUSD")
+
+
+def test_a_reason_of_the_venue_is_shortened() -> None:
+    client = adapter()
+    (first,) = client.subscribe(["EURUSD"])
+    refused = client.receive(reject(first, "pair_unavailable", "x" * 10_000))[0]
+    assert isinstance(refused, Refused)
+    assert len(refused.reason) <= 200
+
+
 def test_what_was_asked_too_fast_is_asked_once_more_after_the_others() -> None:
     client = adapter()
     (first,) = client.subscribe(["EURUSD", "GBPUSD"])
@@ -289,6 +329,51 @@ def test_what_is_asked_too_fast_twice_means_patience_and_an_empty_line() -> None
     throttled = only(client.receive(reject(second, "invalid_request", "slow down")))
     assert throttled == Throttled("asked too fast: slow down", RETRY_AFTER_S)
     assert asked(client.subscribe(["GBPUSD"])) == (12, "GBPUSD")
+
+
+def test_one_market_that_is_always_rejected_does_not_take_the_others_along() -> None:
+    client = adapter()
+    (first,) = client.subscribe(["EURUSD", "GBPUSD"])
+    (second,) = sends(client.receive(reject(first, "invalid_request")))
+    (companion,) = sends(client.receive(answer(second)))
+    (again,) = sends(client.receive(answer(companion)))
+    assert asked([again]) == (12, "EURUSD")
+    assert client.receive(reject(again, "invalid_request")) == [Unknown("error invalid_request of 12")]
+    assert isinstance(only(client.receive(tick("GBPUSD"))), PriceUpdate)
+
+
+def test_a_companion_that_is_always_rejected_is_asked_for_no_more() -> None:
+    client = adapter()
+    (first,) = client.subscribe(["EURUSD"])
+    (companion,) = sends(client.receive(answer(first)))
+    (again,) = sends(client.receive(reject(companion, "invalid_request")))
+    assert asked([again]) == (280, "EURUSD")
+    assert client.receive(reject(again, "invalid_request")) == [Unknown("error invalid_request of 280")]
+    said, requests = converse(client, client.subscribe(["GBPUSD"]))
+    assert requests == [(12, "GBPUSD")]
+    assert said == [Subscribed(("GBPUSD",))]
+    _, requests = converse(client, client.unsubscribe(["GBPUSD"]))
+    assert requests == [(13, "GBPUSD")]
+
+
+def test_a_companion_that_is_never_answered_holds_up_the_line_once() -> None:
+    client = adapter()
+    (first,) = client.subscribe(["EURUSD", "GBPUSD", "USDJPY"])
+    assert asked(sends(client.receive(answer(first)))) == (280, "EURUSD")
+    client.ping()
+    _, following = client.ping()
+    said, requests = converse(client, [following])
+    assert requests == [(12, "GBPUSD"), (12, "USDJPY")]
+    assert said == [Subscribed(("GBPUSD",)), Subscribed(("USDJPY",))]
+
+
+def test_an_unsubscribe_that_is_rejected_twice_asks_for_no_patience() -> None:
+    client = subscribed("EURUSD")
+    (first,) = client.unsubscribe(["EURUSD"])
+    (companion,) = sends(client.receive(reject(first, "invalid_request")))
+    (again,) = sends(client.receive(answer(companion)))
+    assert asked([again]) == (13, "EURUSD")
+    assert client.receive(reject(again, "invalid_request")) == [Unknown("error invalid_request of 13")]
 
 
 def test_an_error_that_nobody_knows_is_counted_and_refuses_nobody() -> None:
@@ -340,6 +425,43 @@ def test_prices_of_a_market_that_was_unsubscribed_are_not_told() -> None:
     client = subscribed("EURUSD")
     client.unsubscribe(["EURUSD"])
     assert isinstance(only(client.receive(tick("EURUSD"))), Unknown)
+
+
+def test_one_price_that_cannot_be_read_does_not_hide_the_others() -> None:
+    client = subscribed("EURUSD", "Bitcoin")
+    d = [{"p": "EURUSD", "t": 5, "q": None}, {"p": "Bitcoin", "t": 5.5, "q": 108_000}]
+    assert client.receive(push(1, d)) == [
+        Unknown("unreadable 1"),
+        PriceUpdate("Bitcoin", 5_500_000, None, 108_000.0),
+    ]
+
+
+@pytest.mark.parametrize("at", ["0", "-1", "1786560760622", "1786560760622000", "1e300"])
+def test_a_time_that_is_none_in_seconds_is_a_protocol_error(at: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="is not a time in seconds"):
+        subscribed("EURUSD").receive(tick("EURUSD", at=at))
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        '{"d":{"usd":{"min":1,"max":null}},"e":75,"t":1}',
+        '{"d":{"2":[]},"e":55,"t":1}',
+        '{"d":7,"e":1054,"t":1}',
+        '{"d":[],"e":"1054","t":1}',
+        '{"d":[],"e":111,"uuid":7}',
+        "7",
+    ],
+)
+def test_one_message_of_a_batch_that_cannot_be_read_does_not_hide_the_others(spoilt: str) -> None:
+    client = subscribed("EURUSD")
+    good = push(1054, [{"id": "EURUSD", "title": "EUR/USD"}])[1:-1]
+    said = client.receive(f"[{spoilt},{good},{tick('EURUSD')[1:-1]}]")
+    assert [type(event) for event in said if isinstance(event, Listing | PriceUpdate)] == [
+        Listing,
+        PriceUpdate,
+    ]
+    assert [event.kind[:10] for event in said if isinstance(event, Unknown)] == ["unreadable"]
 
 
 def test_a_frame_of_bytes_says_the_same_as_one_of_text() -> None:
@@ -433,13 +555,23 @@ def test_the_first_list_is_whole_and_later_ones_only_tell_what_changed() -> None
     assert second.instruments == (first.instruments[0]._replace(is_open=True),)
 
 
-def test_one_market_that_cannot_be_read_does_not_hide_the_others() -> None:
+def test_a_market_that_cannot_be_read_hides_no_other_and_is_listed_where_it_has_a_name() -> None:
     d = [{"id": "EURUSD"}, {"id": "GBPUSD", "locked": "maybe"}, {"id": "USDJPY", "time_open": -1}, 7]
     said = adapter().receive(push(1054, d))
     assert [each.symbol for event in said if isinstance(event, Listing) for each in event.instruments] == [
-        "EURUSD"
+        "EURUSD",
+        "GBPUSD",
+        "USDJPY",
     ]
     assert said.count(Unknown("item of 1054")) == 3
+
+
+def test_what_a_market_does_not_say_of_itself_may_be_null() -> None:
+    item = {"id": "EURUSD", "title": None, "aliases": None, "group": None, "time_open": None, "locked": True}
+    (listing,) = adapter().receive(push(1054, [item]))
+    assert isinstance(listing, Listing)
+    (euro,) = listing.instruments
+    assert (euro.title, euro.group, euro.opens_us, euro.aliases, euro.is_open) == ("", "", None, (), False)
 
 
 def test_the_first_balances_ask_for_the_demo_accounts_payouts() -> None:
@@ -451,7 +583,16 @@ def test_the_first_balances_ask_for_the_demo_accounts_payouts() -> None:
     assert sends(client.receive(push(55, d))) == []
 
 
-@pytest.mark.parametrize(("account", "chosen"), [("5", 5), ("real", 5), ("7", 7), ("8", 6), (None, 6)])
+def test_an_account_that_there_is_not_is_said_and_no_other_is_taken_in_its_place() -> None:
+    client = adapter(account="8")
+    said = client.receive(push(55, [{"account_id": 6, "group": "demo", "amount": 1}]))
+    assert sends(said) == []
+    assert said[-1] == Unknown("balances without the account of the settings")
+    d = [{"account_id": 8, "group": "real", "amount": 1}]
+    assert message(*sends(client.receive(push(55, d))))["d"] == [{"account_id": 8}]
+
+
+@pytest.mark.parametrize(("account", "chosen"), [("5", 5), ("real", 5), ("7", 7), (None, 6)])
 def test_the_account_of_the_settings_goes_before_the_demo_account(account: str | None, chosen: int) -> None:
     client = adapter(account=account)
     d = [
@@ -503,6 +644,8 @@ def test_markets_with_payouts_that_the_list_lacks_are_told_after_it() -> None:
         (55, {"6": 1}),
         (75, {"usd": {"min": 1}}),
         (75, {"usd": {"min": 1, "max": "much"}}),
+        (75, {"usd": {"min": 2, "max": 1}}),
+        (75, {"usd": {"min": -1, "max": 1}}),
         (75, []),
         (182, [{"pair": "EURUSD", "profitability": "82"}]),
         (182, [{"pair": "EURUSD"}]),
@@ -613,11 +756,11 @@ def test_an_unavailable_markets_history_has_a_reason() -> None:
     assert only(client.receive(reject(first, "pair_unavailable", "gone"))) == HistoryPage(7, reason="gone")
 
 
-def test_candles_asked_too_fast_are_asked_once_more_then_never() -> None:
+def test_candles_that_are_rejected_twice_are_not_to_be_had_and_cost_nobody_his_session() -> None:
     client = adapter()
     (first,) = client.ask_history(wish(1))
-    (second,) = sends(client.receive(reject(first, "invalid_request")))
-    assert isinstance(only(client.receive(reject(second, "invalid_request"))), Throttled)
+    (second,) = sends(client.receive(reject(first, "invalid_request", "no")))
+    assert only(client.receive(reject(second, "invalid_request", "no"))) == HistoryPage(7, reason="no")
 
 
 def test_a_second_answer_to_a_wish_is_late() -> None:

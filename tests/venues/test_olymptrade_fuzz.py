@@ -81,7 +81,6 @@ def check(client: OlympTradeAdapter, frame: str | bytes) -> None:
         '[{"e":1054,"d":{}}]',
         '[{"e":1054,"d":[' + DEEP,
         '[{"e":55,"d":' + '{"a":' * 100_000,
-        '[{"e":4242,"err":7}]',
         DEEP,
         "\ud800",
         '[{"e":1,"d":[{"p":"\ud800","t":1,"q":1}]}]',

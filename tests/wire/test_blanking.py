@@ -37,6 +37,14 @@ JSON = st.recursive(
             '[{"e":110,"d":[{"id":42}]},{"e":1054,"d":[{"id":"EURUSD","precision":5}]}]',
             '[{"e":110,"d":[{"id":11}]},{"e":1054,"d":[{"id":"EURUSD","precision":5}]}]',
         ),
+        (
+            '[{"e":110,"d":[{"id":"98765432"}]},{"e":1054,"d":[{"id":"EURUSD"},{"id":"_BRN"}]}]',
+            '[{"e":110,"d":[{"id":"11111111"}]},{"e":1054,"d":[{"id":"EURUSD"},{"id":"_BRN"}]}]',
+        ),
+        (
+            '[{"e":110,"d":[{"phone_number":"+62 811","country":"ID","ip":"10.1.2.3","username":"me"}]}]',
+            '[{"e":110,"d":[{"phone_number":"+11 111","country":"xx","ip":"11.1.1.1","username":"xx"}]}]',
+        ),
         ('{"tokens":["abc", "d1"],"price":12}', '{"tokens":["xxx", "x1"],"price":12}'),
         ('{"tokens":["a",["b",2],null],"n":"c"}', '{"tokens":["x",["x",1],null],"n":"c"}'),
         ('{"authorize":["a1",{"email":"b"}],"n":"c"}', '{"authorize":["x1",{"email":"x"}],"n":"c"}'),

@@ -63,7 +63,7 @@ class DerivSession:
             "ping": lambda _: [{"ping": "pong"}],
             "ticks_history": self._tell_history,
             "ticks": self._subscribe,
-            "time": lambda _: [{"time": venue.now_us // 1_000_000}],
+            "time": lambda _: [{"time": host.now_us() // 1_000_000}],
         }
 
     # --- the contract -------------------------------------------------------------------------

@@ -51,7 +51,6 @@ class SimulatedKraken:
             self._markets[symbol] = KrakenMarket(symbol=symbol, prices=source, started_us=started_us)
         self.symbols = tuple(self._markets)
         self.bans = 0
-        self.now_us = started_us
         self._hours = hours
         self._accepts = accepts
         self._by_wire = {market.wire: market for market in self._markets.values()}
@@ -81,7 +80,6 @@ class SimulatedKraken:
 
     def open_session(self, *, request: Request, host: Host, at_us: int) -> KrakenSession:
         """Return a new socket's session; it is told at once how the venue is."""
-        self.now_us = at_us
         self._opened += 1
         session = KrakenSession(venue=self, host=host, number=self._opened)
         self._sessions[session] = None
@@ -107,7 +105,6 @@ class SimulatedKraken:
 
     def tick(self, symbol: str, *, at_us: int) -> None:
         """Move a market's price and deliver it to whoever watches it, trades before quotes."""
-        self.now_us = at_us
         if symbol in self._closed or self._is_maintained:
             return
         market = self._markets[symbol]
@@ -139,7 +136,6 @@ class SimulatedKraken:
 
     def pass_time(self, *, at_us: int) -> None:
         """Tell of the markets that open or close."""
-        self.now_us = at_us
         closed = {symbol for symbol in self.symbols if not self._is_open(symbol, at_us=at_us)}
         changed = sorted(closed ^ self._closed)
         self._closed = closed

@@ -61,10 +61,6 @@ class Markets(Protocol):
     def count_ban(self) -> None:
         """Somebody went over a limit."""
 
-    @property
-    def now_us(self) -> int:
-        """The wall clock, as the venue saw it last."""
-
 
 class KrakenSession:
     """One socket's subscriptions and its answers."""
@@ -214,7 +210,7 @@ class KrakenSession:
         return self._answer(request, success=True, result={"channel": channel, "symbol": wire})
 
     def _answer(self, request: _Request, *, method: str = "", **fields: Any) -> str:
-        time = as_time(self._venue.now_us)
+        time = as_time(self._host.now_us())
         answer: Mapping[str, Any] = {"method": method or request.method, **fields}
         more = {} if request.req_id is None else {"req_id": request.req_id}
         return _encode({**answer, "time_in": time, "time_out": time, **more}).decode()

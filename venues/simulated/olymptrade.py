@@ -10,7 +10,9 @@ from typing import Any
 from domain.errors import ConfigError
 from domain.market import SYMBOL_PATTERN
 from venues import olymptrade_frames as codes
+from venues.simulated.door import Door, Penalty
 from venues.simulated.hours import Hours
+from venues.simulated.limits import Limit
 from venues.simulated.olymptrade_contents import CONTENTS
 from venues.simulated.olymptrade_door import expiry_us, refusal, token_of
 from venues.simulated.olymptrade_instruments import OUT_OF_ORDER, item, others
@@ -25,6 +27,10 @@ BATCH = 150  # candles in an answer; the real number is not known
 COUNT_EVERY_S = 30  # between two pushes of a counter that means nothing to anybody
 SURPRISE_EVERY_S = 300  # between two messages of a code that nobody knows
 SURPRISE_CODE = 4242
+
+# Attempts, and what follows: no limit is known. Ours, so that somebody who storms the door is found out.
+CONNECTS, CONNECTS_WINDOW_S = 30, 300
+PENALTIES = (Penalty(429, 300),)
 
 CLOSED_PERCENT = 10  # what the venue says of a market that takes no deals
 
@@ -48,6 +54,8 @@ class SimulatedOlympTrade:
             if not SYMBOL_PATTERN.fullmatch(symbol):
                 raise ConfigError(f"market {symbol!r} is not a symbol")
         self.bans = 0
+        limit = Limit(most=CONNECTS, window_s=CONNECTS_WINDOW_S)
+        self._door = Door(limit=limit, penalties=PENALTIES, on_ban=self.count_ban)
         self._markets = {
             symbol: OlympMarket(symbol=symbol, prices=source, hours=hours, at_us=started_us)
             for symbol, source in prices.items()
@@ -62,6 +70,10 @@ class SimulatedOlympTrade:
         self._at_us = started_us
         self._counted_s = self._surprised_s = started_us // SECOND_US
 
+    def count_ban(self) -> None:
+        """Somebody was not polite."""
+        self.bans += 1
+
     # --- what the server asks of any venue ----------------------------------------------------
 
     @property
@@ -72,7 +84,7 @@ class SimulatedOlympTrade:
     def knock(self, request: Request, *, at_us: int) -> HttpAnswer | None:
         """Return how to refuse an upgrade, None to accept it."""
         self._at_us = at_us
-        return refusal(request)
+        return self._door.knock(at_s=at_us / SECOND_US) or refusal(request)
 
     def open_session(self, *, request: Request, host: Host, at_us: int) -> OlympSession:
         """Return a new socket's session; one with a bad token is closed at once."""

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 from venues import olymptrade_frames as codes
+from venues.olymptrade_envelope import read_frame
+from venues.simulated.limits import Limit
 from venues.simulated.olymptrade_messages import (
     OlympRequest,
     candles,
@@ -25,6 +27,9 @@ ANSWER_S = (0.005, 0.06)
 START_UP_S = 0.1  # the first lists, in one batch after the answers
 DOUBLED = 50  # one answer in so many comes a second time, and late
 COMPANY = 40  # one tick in so many comes with another message in its frame
+
+# Incoming, a second: no limit is known. Ours: one in 100 ms, and pings and pongs.
+FRAMES_A_SECOND = 15
 
 # Which codes are pushed at once to whoever subscribes them, in the recorded order.
 AT_ONCE = (codes.BALANCES,)
@@ -77,13 +82,17 @@ class OlympSession:
         self._symbols: dict[str, None] = {}  # an ordered set
         self._pending = 0  # subscribes, unanswered: there must not be two
         self._random = Random(seed)  # noqa: S311 - no secret, repeatable
-        self._frames = 0
+        self._frames = 0  # that told of a tick
+        self._frames_in = Limit(most=FRAMES_A_SECOND, window_s=1.0)
 
     # --- what the server asks of any session --------------------------------------------------
 
     def take_frame(self, *, at_s: float) -> str:
-        """Never disconnect: no limit of frames is known."""
-        return ""
+        """Count an incoming frame: at most 15 a second."""
+        if not self._frames_in.exceeds(at_s):
+            return ""
+        self._venue.bans += 1
+        return f"more than {FRAMES_A_SECOND} frames in a second"
 
     def receive(self, text: str) -> list[str]:
         """Answer later, by the host; what is no request is not answered at all."""
@@ -113,7 +122,7 @@ class OlympSession:
     def read_recorded(self, frame: str) -> SimulatedTick | None:
         """Return the first tick in a frame that this socket subscribed, None if there is none."""
         try:
-            messages = codes.decode_frame(frame)
+            messages = [each for each in read_frame(frame) if each is not None]
             ticks = [tick for each in messages if each.e == codes.TICK for tick in codes.decode_ticks(each.d)]
             for symbol, at_s, price in ((tick.p, tick.t, tick.q) for tick in ticks):
                 if symbol in self._symbols and 0.0 < price < math.inf:
@@ -160,7 +169,7 @@ class OlympSession:
         elif request.e in codes.LINE_CODES:
             self._take_in_line(request)
         elif request.e == codes.PING:
-            self._answer(request, lambda: {"ts": self._venue.now_s()})
+            self._answer(request, lambda: {"ts": self._host.now_us() // codes.SECOND_US})
         elif request.e == codes.CANDLES:
             self._answer(request, lambda: self._candles(request.d))
         elif request.e == codes.PAYOUTS:

@@ -63,6 +63,9 @@ class Host(Protocol):
     def call_later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call it after so long, unless the socket is gone by then."""
 
+    def now_us(self) -> int:
+        """Return the wall clock: microseconds since 1970, UTC."""
+
 
 class SimulatedSession(Protocol):
     """One socket's subscriptions, as the venue keeps them."""

@@ -49,6 +49,20 @@ def test_a_settings_file_that_was_named_must_be_there(home: Path) -> None:
 # --- status -------------------------------------------------------------------------------------------
 
 
+def make_venue(**token: object) -> dict[str, Any]:
+    """Return one venue's part of a status."""
+    whole = {"state": "none", "expires_us": None, "left_s": None, "reason": "", **token}
+    return {
+        "name": "sim",
+        "protocol": "olymptrade",
+        "listed_us": 1,
+        "markets": 106,
+        "open": 28,
+        "skew_ms": -12.4,
+        "token": whole,
+    }
+
+
 def make_status(*states: str) -> dict[str, Any]:
     """Return the status of a daemon with markets in these states."""
     return {
@@ -68,6 +82,7 @@ def make_status(*states: str) -> dict[str, Any]:
             }
             for n, state in enumerate(states)
         ],
+        "venues": [make_venue()],
         "connections": [],
         "writer": {
             "db": "up",
@@ -145,6 +160,26 @@ def test_how_the_journal_and_the_disk_stand_is_shown(changed: dict[str, object],
     status = make_status("live")
     status["writer"].update(changed)
     assert shown in status_command.as_text(status)
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        ({}, ""),
+        ({"state": "good"}, "good"),
+        ({"state": "good", "left_s": 47 * 3600}, "good, 47 h left"),
+        ({"state": "expires soon", "left_s": 3_900}, "expires soon, 1 h 5 min left"),
+        ({"state": "refused", "left_s": 3_900}, "refused"),
+        ({"state": "none", "reason": "others can read it"}, "others can read it"),
+    ],
+)
+def test_a_venue_shows_its_list_its_clock_and_how_long_its_token_lasts(
+    token: dict[str, Any], shown: str
+) -> None:
+    status = make_status("live") | {"venues": [make_venue(**token)]}
+    [line] = [line for line in status_command.as_text(status).splitlines() if line.startswith("sim ")]
+    assert line.split(maxsplit=5)[:5] == ["sim", "olymptrade", "106", "28", "-12"]
+    assert "".join(line.split(maxsplit=5)[5:]) == shown
 
 
 def test_a_database_that_is_away_is_shown_with_its_reason() -> None:

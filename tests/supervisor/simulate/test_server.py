@@ -439,6 +439,14 @@ async def test_a_long_replay_at_once_arrives_whole(tmp_path: Path) -> None:
     assert [line["seq"] for line in ledger_lines(ledger)] == list(range(3_000))
 
 
+async def test_a_replay_waits_for_a_client_that_asks_for_lists_before_it_subscribes(tmp_path: Path) -> None:
+    recording = record(tmp_path / "frames.jsonl", (1, "in", QUOTE % 1))
+    async with served(replay=recording) as simulator, connected(simulator) as ws:
+        assert await is_quiet(ws, for_s=1.4)
+        await subscribe(ws, "nknusdt@bookTicker")
+        assert await ws.get_message() == QUOTE % 1
+
+
 async def test_a_replay_begins_after_the_latest_subscribe(tmp_path: Path) -> None:
     recording = record(tmp_path / "frames.jsonl", (1, "in", QUOTE % 1))
     async with served(replay=recording) as simulator, connected(simulator) as ws:

@@ -215,7 +215,7 @@ def test_a_goodbye_is_confirmed_and_nothing_comes_afterwards(venue: SimulatedKra
 
 def test_a_ping_is_answered_with_the_venues_clock(venue: SimulatedKraken) -> None:
     client = Client(venue)
-    venue.pass_time(at_us=AT_US + 9)
+    client.host.now_us = lambda: AT_US + 9
     (event,) = client.say(client.adapter.ping())
     assert event == (AT_US + 9, 1, True)
 

@@ -239,10 +239,9 @@ def test_some_requests_are_never_answered(text: str) -> None:
     assert client.host.take_sent() == []
 
 
-def test_a_ping_is_answered_with_the_venues_clock() -> None:
-    venue = make_venue()
-    client = Client(venue)
-    venue.pass_time(at_us=STARTED_US + 25 * SECOND_US)
+def test_a_ping_is_answered_with_the_venues_clock_which_waits_for_nothing() -> None:
+    client = Client(make_venue())
+    client.host.now_us = lambda: STARTED_US + 25 * SECOND_US
     assert client.say(client.adapter.ping())[0] == ServerTime(1_786_560_785 * SECOND_US, SECOND_US, True)
 
 
@@ -291,6 +290,27 @@ def test_subscribing_in_a_burst_is_answered_with_invalid_request_and_counted() -
     assert [each["uuid"] for each in messages if "err" not in each] == ["0"]
     assert {each["err"][0]["code"] for each in messages if "err" in each} == {"invalid_request"}
     assert venue.bans == 2
+
+
+def test_who_sends_more_than_a_frame_in_a_tenth_of_a_second_for_long_is_put_out() -> None:
+    venue = make_venue()
+    polite, other = Client(venue), Client(venue)
+    spacing_s = VENUE.frame_spacing_s
+    assert {polite.session.take_frame(at_s=number * spacing_s) for number in range(1_000)} == {""}
+    assert {other.session.take_frame(at_s=number * 0.05) for number in range(100)} != {""}
+    assert venue.bans > 0
+
+
+def test_who_knocks_again_and_again_is_told_to_wait_and_who_keeps_to_our_budget_is_not() -> None:
+    venue = make_venue()
+    ((attempts, window_s),) = VENUE.connect_budgets
+    polite = [STARTED_US + number * window_s * SECOND_US // attempts for number in range(500)]
+    assert {venue.knock(upgrade(), at_us=at_us) for at_us in polite} == {None}
+    assert venue.bans == 0
+    late_us = polite[-1] + 3_600 * SECOND_US
+    refused = [venue.knock(upgrade(), at_us=late_us + number * SECOND_US) for number in range(60)]
+    assert {answer.status for answer in refused if answer is not None} == {429}
+    assert venue.bans == 1
 
 
 def test_the_adapter_asks_a_second_time_what_was_asked_too_fast() -> None:
