@@ -173,11 +173,11 @@ class Session:
             case ServerTime():
                 self._take_time(event, received_us=received_us)
             case Balances(balances):
-                self._shared.balances.update({each.account: each for each in balances})
+                self._shared.take_balances(balances)
             case Payouts(percents):
-                self._shared.catalog.payouts.update(percents)
+                self._shared.catalog.take_payouts(percents)
             case StakeLimits(limits):
-                self._shared.catalog.stake_limits.update(limits)
+                self._shared.catalog.take_stake_limits(limits)
             case HistoryPage():
                 answer = self._asked_history.pop(event.id, None)
                 if answer is not None:
