@@ -151,7 +151,8 @@ class Tokens:
         """Read the token again if its file changed; have its connections start over with it.
 
         One that was written again as it was counts as new where it was refused: its owner wants
-        another try. A file that is gone, or cannot be used, leaves open sessions alone.
+        another try. A file that is gone, or cannot be used, or whose token has expired, leaves open
+        sessions alone.
         """
         stamps, before = self._stamps(kept), kept.stamps
         if stamps == before:
@@ -163,8 +164,9 @@ class Tokens:
         old, was_refused = kept.token, kept.is_refused
         _read(kept)
         kept.life_us = kept.left_us()
-        if kept.token is None:
-            why = kept.problem or f"token file {kept.path}: is gone"
+        if kept.token is None or kept.state() is TokenState.EXPIRED:
+            state = "is gone" if kept.token is None else "has expired"
+            why = kept.problem or f"token file {kept.path}: {state}"
             _say(kept, f"{kept.name}: {why}; open connections stay as they are", level=logging.WARNING)
         elif kept.token != old or was_refused:
             _say(kept, f"{kept.name} has a new token, which {_lifetime(kept)}; connecting with it")

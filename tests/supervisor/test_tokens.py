@@ -9,7 +9,7 @@ from jwts import jwt_until
 from trio.testing import MockClock
 
 from domain.errors import ConnectionLost, MarketdError, PermanentError, RejectedError
-from domain.token import HOUR_US
+from domain.token import HOUR_US, TokenState
 from supervisor import tokens as tokens_module
 from supervisor.token_files import make_folder, read_token, refresh_path, write_token
 from supervisor.tokens import Tokens
@@ -240,6 +240,23 @@ async def test_a_token_that_is_gone_leaves_open_connections_alone(
     assert world.rearmed == []
     assert world.state == "none"
     assert told(caplog) == [logging.WARNING]
+
+
+async def test_a_new_token_that_has_expired_leaves_open_connections_alone(
+    world: World, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.set(token_for(hours=100))
+    async with trio.open_nursery() as nursery:
+        world.watch(nursery)
+        await trio.sleep(5)
+        world.set(token_for(hours=-1, mark="old"))
+        await trio.sleep(5)
+        assert (world.rearmed, world.state) == ([], TokenState.EXPIRED.value)
+        assert logging.WARNING in told(caplog)
+        world.set(token_for(hours=100, mark="new"))
+        await trio.sleep(5)
+        assert world.rearmed == [NAME]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_refusal_of_the_token_before_does_not_concern_the_new_one(
