@@ -9,7 +9,7 @@ from domain.gaps import GapTracker
 from domain.hours import MarketHours
 from domain.instruments import Catalog, latest
 from domain.market import Tick
-from domain.messages import Request
+from domain.messages import Request, Unsubscribe
 from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
@@ -95,3 +95,9 @@ class ConnectionPlace:
     changed: Callable[[], None]
     spawn: Spawn
     wired: dict[str, MarketPort] = attrs.field(factory=dict)
+
+    def let_go(self, port: MarketPort, *, symbol: str) -> None:
+        """Take no price of a market from now on, which is stopped or removed, and unsubscribe it."""
+        for name in [name for name, each in self.wired.items() if each is port]:
+            del self.wired[name]
+        self.requests.put_nowait(Unsubscribe(symbol=symbol))

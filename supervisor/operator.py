@@ -103,7 +103,7 @@ class Operator:
         branch = self._tree.markets[market]
         branch.child.stop()
         branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
-        branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
+        branch.connection.place.let_go(branch.port, symbol=branch.spec.symbol)
 
     def _restart(self, market: str) -> None:
         """Unsubscribe it and start it over."""

@@ -25,7 +25,7 @@ from domain.events import Event, emit
 from domain.gaps import Cause, GapLedger, GapRanges, GapTracker
 from domain.hours import MarketHours
 from domain.market import Tick
-from domain.messages import Close, Request, Unsubscribe
+from domain.messages import Close, Request
 from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ChildRow, ConnectionRow, Desired, MarketRow
@@ -280,10 +280,8 @@ class Tree:
             self._removed[market] = branch.port
         place = branch.connection.place
         del place.ports[branch.spec.symbol]
-        for name in [name for name, port in place.wired.items() if port is branch.port]:
-            del place.wired[name]
+        place.let_go(branch.port, symbol=branch.spec.symbol)
         self.board.remove(market)
-        place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
         if not place.ports:
             self._retire(branch.connection)
             self.connections.pop(place.row.name)

@@ -50,6 +50,22 @@ async def test_a_stopped_market_is_unsubscribed_at_the_venue(tmp_path: Path) -> 
                 await until(lambda seen=seen: other.ticks > seen + 5)  # type: ignore[misc]
 
 
+async def test_a_stopped_market_takes_no_price_while_the_venue_has_not_heard_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with grown_tree(tmp_path) as grown:
+        await grown.all_live()
+        branch, other = grown.tree.markets["EURUSD@sim"], grown.tree.markets["GBPUSD@sim"]
+        with monkeypatch.context() as patched:
+            patched.setattr(branch.connection.place.requests, "put_nowait", lambda _: False)
+            await grown.ask("market", action="stop", markets=["EURUSD@sim"])
+        ticks, others = branch.port.row.ticks, other.port.row.ticks
+        await until(lambda: other.port.row.ticks > others + 5)
+        assert branch.port.row.ticks == ticks
+        await grown.ask("market", action="start", markets=["EURUSD@sim"])
+        await until(lambda: branch.port.row.ticks > ticks)
+
+
 async def test_a_stop_is_remembered(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         result = await grown.ask("market", action="stop", markets=["EURUSD@sim"])
