@@ -88,6 +88,7 @@ class Market:
                 self._place.changed()
                 await self._watch(session)
             except MarketClosed:
+                self._row.subscribed_at = None
                 await self._wait_open(session)
                 continue
             except ConnectionLost:

@@ -1,13 +1,13 @@
 """What a connection and its markets know of each other, over all of their runs. Owned by the tree."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
 from actors.mailbox import BatchMailbox, Link, Mailbox
 from domain.gaps import GapTracker
 from domain.hours import MarketHours
-from domain.instruments import Catalog
+from domain.instruments import Catalog, latest
 from domain.market import Tick
 from domain.messages import Request
 from domain.skew import ClockSkew
@@ -72,6 +72,10 @@ class VenuePlace:
     balances: dict[str, Balance] = attrs.field(factory=dict)  # by account
     told: set[str] = attrs.field(factory=set)  # kinds of unknown messages that were said
     pace: Pace = attrs.field(factory=Pace)
+
+    def take_balances(self, balances: Sequence[Balance]) -> None:
+        """Take note of what accounts hold."""
+        self.balances = latest(self.balances | {each.account: each for each in balances})
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -41,10 +41,12 @@ from venues.protocol import (
     VenueEvent,
 )
 from venues.subscriptions import Subscriptions
+from wire.blanking import blank, blank_literally
 
 MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
 MOST_HELD = 65_536  # prices of a socket that is to take over
 MOST_ASKED = 64  # pages of history that the venue owes us
+SAMPLE_CHARACTERS = 250  # of a message that could not be decoded
 MOST_TOLD = 100  # kinds of unknown messages that are said, each once
 
 
@@ -113,6 +115,7 @@ class Session:
         try:
             events = self.adapter.receive(frame)
         except RemoteProtocolError as error:
+            error.frame = self._sample(frame)
             self._count_undecodable(error)
             return
         ticks: list[Tick] = []
@@ -170,11 +173,11 @@ class Session:
             case ServerTime():
                 self._take_time(event, received_us=received_us)
             case Balances(balances):
-                self._shared.balances.update({each.account: each for each in balances})
+                self._shared.take_balances(balances)
             case Payouts(percents):
-                self._shared.catalog.payouts.update(percents)
+                self._shared.catalog.take_payouts(percents)
             case StakeLimits(limits):
-                self._shared.catalog.stake_limits.update(limits)
+                self._shared.catalog.take_stake_limits(limits)
             case HistoryPage():
                 answer = self._asked_history.pop(event.id, None)
                 if answer is not None:
@@ -254,6 +257,14 @@ class Session:
             raise RemoteProtocolError(
                 f"{MAX_UNDECODABLE} undecodable messages in a row, the last: {error}", frame=error.frame
             )
+
+    def _sample(self, frame: str | bytes) -> str:
+        """Return the beginning of a frame, for the log, without what names an account or opens it."""
+        text = frame if isinstance(frame, str) else frame.decode(errors="replace")
+        text = blank(text[: 10 * SAMPLE_CHARACTERS])
+        if self.token is not None:
+            text = blank_literally(text, self.token)
+        return text[:SAMPLE_CHARACTERS]
 
     def _tell_once(self, what: str) -> None:
         told = self._shared.told

@@ -1,5 +1,7 @@
 """Every exception of ours, classed by what the caller does next."""
 
+MAX_RETRY_AFTER_S = 3 * 24 * 3600.0  # the longest ban a venue documents (Binance: 3 days)
+
 
 class MarketdError(Exception):
     """The root: catch this to catch all of ours and nothing else."""
@@ -41,7 +43,7 @@ class VenueThrottled(RetryableError):
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = min(retry_after_s, MAX_RETRY_AFTER_S)
 
 
 class UpgradeThrottled(VenueThrottled):

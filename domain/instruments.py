@@ -4,12 +4,15 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import attrs
 
 from domain.errors import UnknownSymbol
 
+Told = TypeVar("Told")
+
+MOST_TOLD = 20_000  # names of one kind; the largest list known has 3,500
 MOST_NEAREST = 3  # names that a message offers in the place of an unknown one
 
 
@@ -59,24 +62,41 @@ class Catalog:
     payouts: dict[str, float] = attrs.field(factory=dict)
     stake_limits: dict[str, StakeLimit] = attrs.field(factory=dict)
     listed_us: int | None = None
-    _meant: dict[str, str] = attrs.field(factory=dict)  # the symbols that names meant, while that holds
+    # The symbols that names of the settings meant, or why they meant none, while that holds.
+    _meant: dict[str, str | UnknownSymbol] = attrs.field(factory=dict)
 
     def take(self, listing: Listing, *, at_us: int) -> None:
         """Take note of a listing; an empty one tells nothing."""
         if not listing.instruments:
             return
         told = {instrument.symbol: instrument for instrument in listing.instruments}
-        before = self.instruments.keys()
-        self.instruments = told if listing.is_whole else self.instruments | told
-        if self.instruments.keys() != before:
+        before = self.instruments
+        self.instruments = told if listing.is_whole else latest(before | told)
+        if before.keys() != self.instruments.keys() or any(
+            _names(each) != _names(before[symbol]) for symbol, each in told.items()
+        ):
             self._meant.clear()
         self.listed_us = at_us
+
+    def take_payouts(self, percents: Mapping[str, float]) -> None:
+        """Take note of payouts."""
+        self.payouts = latest(self.payouts | dict(percents))
+
+    def take_stake_limits(self, limits: Mapping[str, StakeLimit]) -> None:
+        """Take note of stake limits."""
+        self.stake_limits = latest(self.stake_limits | dict(limits))
 
     def find(self, name: str) -> Instrument:
         """Return what a name in the settings means; raise `UnknownSymbol` with the nearest names."""
         if name not in self._meant:
-            self._meant[name] = find_instrument(name, self.instruments, venue=self.venue).symbol
-        return self.instruments[self._meant[name]]
+            try:
+                self._meant[name] = find_instrument(name, self.instruments, venue=self.venue).symbol
+            except UnknownSymbol as error:  # to find the nearest of thousands of names takes 50 ms
+                self._meant[name] = UnknownSymbol(str(error))
+        meant = self._meant[name]
+        if isinstance(meant, UnknownSymbol):
+            raise UnknownSymbol(str(meant))
+        return self.instruments[meant]
 
     def symbol_of(self, name: str) -> str:
         """Return the venue's symbol of a market; the name itself while nothing is listed in this run.
@@ -89,6 +109,11 @@ class Catalog:
             if self.listed_us is None:
                 return name  # what is remembered of an earlier run proves nothing
             raise
+
+
+def latest(told: dict[str, Told]) -> dict[str, Told]:
+    """Return what a venue told, without the oldest where it makes up new names for ever."""
+    return told if len(told) <= MOST_TOLD else dict(list(told.items())[-MOST_TOLD:])
 
 
 def find_instrument(name: str, instruments: Mapping[str, Instrument], *, venue: str) -> Instrument:
@@ -126,6 +151,10 @@ def nearest_symbols(name: str, instruments: Iterable[Instrument]) -> Sequence[st
             by_spelling.setdefault(plain(spelling), each.symbol)
     near = difflib.get_close_matches(plain(name), by_spelling, n=2 * MOST_NEAREST)
     return list(dict.fromkeys(by_spelling[spelling] for spelling in near))[:MOST_NEAREST]
+
+
+def _names(instrument: Instrument) -> tuple[str, ...]:
+    return instrument.title, *instrument.aliases
 
 
 def _own_spelling(instrument: Instrument) -> tuple[str, ...]:

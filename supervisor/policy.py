@@ -19,8 +19,6 @@ from domain.errors import (
 from domain.states import ConnectionRow, Desired, MarketRow, State
 from wire.backoff import delay_s
 
-MAX_RETRY_AFTER_S = 3 * 24 * 3600.0  # the longest ban a venue documents (Binance: 3 days)
-
 
 @attrs.frozen(kw_only=True)
 class SupervisionSettings:
@@ -89,7 +87,7 @@ def worst(error: BaseException) -> BaseException:
 
 
 def _patience_s(error: BaseException) -> float:
-    return min(error.retry_after_s, MAX_RETRY_AFTER_S) if isinstance(error, VenueThrottled) else 0.0
+    return error.retry_after_s if isinstance(error, VenueThrottled) else 0.0
 
 
 # --- what to do about it ----------------------------------------------------------------------

@@ -34,7 +34,6 @@ class RestLister:
         async with self._turn:
             if trio.current_time() < self._due_at:
                 return
-            self._due_at = trio.current_time() + GOOD_FOR_S
             place = self.place
             request = self.offer.request(place.venue.rest_address(place.settings), ())
             try:
@@ -50,4 +49,5 @@ class RestLister:
                     venue=place.name,
                 )
                 return
+            self._due_at = trio.current_time() + GOOD_FOR_S
             place.listed()

@@ -160,6 +160,6 @@ async def _note(visitor: Visitor, catalog: Catalog) -> None:
                     case Listing():
                         catalog.take(event, at_us=now_us())
                     case Payouts(percents):
-                        catalog.payouts.update(percents)
+                        catalog.take_payouts(percents)
                     case StakeLimits(limits):
-                        catalog.stake_limits.update(limits)
+                        catalog.take_stake_limits(limits)

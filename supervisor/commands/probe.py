@@ -87,6 +87,8 @@ def _run(probe: Probe, findings: Findings, catalog: Catalog) -> str:
         trio.run(probe.run, findings, catalog)
     except (MarketdError, BaseExceptionGroup) as group:
         error = worst(group)
+        if isinstance(error, KeyboardInterrupt):
+            return "the rest: stopped by Ctrl-C"
         if not isinstance(error, MarketdError) or isinstance(error, ConfigError | InvariantError):
             raise
         return str(error)

@@ -7,12 +7,13 @@ import trio
 from feeds import Feed, make_feed
 
 from actors.mailbox import Answer
-from actors.session import MOST_TOLD, Session
+from actors.session import MAX_UNDECODABLE, MOST_TOLD, Session
 from domain.errors import (
     ConnectionLost,
     MarketClosed,
     MarketdError,
     PermanentError,
+    RemoteProtocolError,
     UnknownSymbol,
     VenueThrottled,
 )
@@ -375,6 +376,24 @@ async def test_history_is_asked_in_the_venues_spelling_and_answered_by_its_numbe
     assert talk.session.plan([AskHistory(request=request, answer=answer)]) == ["history frxEURUSD"]
     talk.hear(HistoryPage(8), HistoryPage(7, reason="none"))
     assert (await answer.wait()).reason == "none"
+
+
+def test_what_could_not_be_decoded_is_told_without_secrets() -> None:
+    talk = Talk("EURUSD")
+    talk.session.token = "eyJ-the-token"
+
+    def fail(frame: str | bytes) -> list[VenueEvent]:
+        raise RemoteProtocolError("undecodable", frame=repr(frame))
+
+    talk.adapter.receive = fail  # type: ignore[method-assign]
+    frame = '{"padding":"' + "x" * 150 + '","email":"somebody@example.org","told":"eyJ-the-token"}'
+    for _ in range(MAX_UNDECODABLE - 1):
+        talk.session.handle(frame, received_us=NOON, at=10.0)
+    with pytest.raises(RemoteProtocolError) as caught:
+        talk.session.handle(frame, received_us=NOON, at=10.0)
+    assert "padding" in caught.value.frame
+    assert "somebody" not in caught.value.frame
+    assert "eyJ" not in caught.value.frame
 
 
 def test_a_venue_that_answers_no_history_does_not_fill_the_memory() -> None:

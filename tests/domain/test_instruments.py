@@ -1,7 +1,10 @@
+from collections.abc import Mapping
+
 import pytest
 
+from domain import instruments
 from domain.errors import PermanentError, UnknownSymbol
-from domain.instruments import Catalog, Instrument, Listing, find_instrument, nearest_symbols
+from domain.instruments import MOST_TOLD, Catalog, Instrument, Listing, find_instrument, nearest_symbols
 
 OLYMP = (
     Instrument("EURUSD", "EUR/USD"),
@@ -86,3 +89,33 @@ def test_an_empty_list_tells_nothing() -> None:
 
 def test_the_nearest_names_are_told_in_the_venues_spelling() -> None:
     assert nearest_symbols("EURUSDX", DERIV) == ["frxEURUSD"]
+
+
+def test_an_unknown_name_is_looked_for_once_until_the_names_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = Catalog(venue="sim")
+    asked: list[str] = []
+
+    def find(name: str, known: Mapping[str, Instrument], *, venue: str) -> Instrument:
+        asked.append(name)
+        return find_instrument(name, known, venue=venue)
+
+    monkeypatch.setattr(instruments, "find_instrument", find)
+    eurusd = Instrument("frxEURUSD", "EUR/USD")
+    catalog.take(Listing((eurusd,), is_whole=True), at_us=1)
+    for is_open in (True, False, True):
+        catalog.take(Listing((eurusd._replace(is_open=is_open),), is_whole=False), at_us=2)
+        with pytest.raises(UnknownSymbol, match="lists no market 'EURO'"):
+            catalog.find("EURO")
+    assert asked == ["EURO"]
+    catalog.take(Listing((eurusd._replace(aliases=("EURO",)),), is_whole=False), at_us=3)
+    assert catalog.find("EURO").symbol == "frxEURUSD"
+
+
+def test_a_venue_that_makes_up_names_for_ever_does_not_fill_the_memory() -> None:
+    catalog = Catalog(venue="sim")
+    for number in range(3):
+        names = [f"{number}/{each}" for each in range(MOST_TOLD // 2)]
+        catalog.take(Listing(tuple(map(Instrument, names)), is_whole=False), at_us=1)
+        catalog.take_payouts(dict.fromkeys(names, 80.0))
+    assert len(catalog.instruments) == len(catalog.payouts) == MOST_TOLD
+    assert catalog.find("2/7").symbol == "2/7"

@@ -1,9 +1,11 @@
 """`marketd probe` against simulated venues, as processes."""
 
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from daemons import Workshop
+from daemons import MARKETD, WITHIN_S, Workshop, wait_until
 
 from supervisor.token_files import make_folder, write_token
 from wire.recording import Direction, read
@@ -89,6 +91,24 @@ def test_a_venue_that_is_not_there_is_named(workshop: Workshop) -> None:
     done = workshop.command("probe", "v", "--config", str(workshop.config), "--seconds", "1")
     assert done.returncode == 1
     assert "missing: connection refused" in done.stdout
+
+
+def test_ctrl_c_shows_what_was_found_until_then(workshop: Workshop) -> None:
+    simulator = workshop.simulator("--protocol", "binance", "--rate", "5")
+    workshop.config.write_text(
+        f'[venues.v]\nprotocol = "binance"\nurl = "{simulator.url}"\n'
+        '[[markets]]\nvenue = "v"\nsymbols = ["EURUSD"]\n'
+    )
+    words = [MARKETD, "probe", "v", "--config", workshop.config, "--record", recording(workshop)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        file = recording(workshop)
+        wait_until(lambda: file.exists() and "SUBSCRIBE" in file.read_text(), what="it listens to a market")
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=WITHIN_S)
+    assert "Traceback" not in errors
+    assert process.returncode == 1
+    assert "subscribed EURUSD" in said
+    assert "missing: the rest: stopped by Ctrl-C" in said
 
 
 def test_a_venue_that_the_settings_do_not_name_is_an_error_of_the_settings(workshop: Workshop) -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from open_hours import always_open
 
 from domain.errors import (
+    MAX_RETRY_AFTER_S,
     ConnectionLost,
     InvariantError,
     LocalProtocolError,
@@ -15,17 +16,16 @@ from domain.errors import (
     UpgradeThrottled,
     VenueSilent,
     VenueThrottled,
+    flatten,
 )
 from domain.states import ConnectionRow, Desired, MarketRow, State
 from supervisor.policy import (
-    MAX_RETRY_AFTER_S,
     Blame,
     Decision,
     RestartPolicy,
     SupervisionSettings,
     blame,
     connection_state,
-    flatten,
     market_state,
     worst,
 )
