@@ -4,7 +4,6 @@ All of them are owned by the tree, which outlives every actor: an actor that cra
 neither its mailbox nor what is in it, and nobody waits for ever on a dead one.
 """
 
-import math
 from collections.abc import Callable, Sized
 from typing import Generic, TypeVar
 
@@ -38,31 +37,82 @@ class MailboxStatistics:
     dropped: int
 
 
+class _Queue(Generic[Message]):
+    """What waits, and who waits for it, the oldest first; a message goes to exactly one of them.
+
+    A trio memory channel does the same for 2 KiB more, and every market has one.
+    """
+
+    __slots__ = ("_leaving", "_queued", "_readers")
+
+    def __init__(self) -> None:
+        self._queued: list[Message] = []
+        self._leaving: list[Message] = []  # the older ones, the oldest last
+        self._readers: list[tuple[trio.lowlevel.Task, list[Message]]] = []
+
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._leaving)
+
+    def add(self, message: Message) -> None:
+        """Hand it to who waits, else keep it."""
+        if self._readers:
+            task, hand = self._readers.pop(0)
+            hand.append(message)
+            trio.lowlevel.reschedule(task)
+        else:
+            self._queued.append(message)
+
+    def take_nowait(self) -> Message:
+        """Take the oldest; raise `trio.WouldBlock` where there is none."""
+        if not self._leaving:
+            if not self._queued:
+                raise trio.WouldBlock
+            self._queued, self._leaving = self._leaving, self._queued
+            self._leaving.reverse()
+        return self._leaving.pop()
+
+    async def take(self) -> Message:
+        """Wait for the oldest and take it; who is cancelled has taken nothing."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self:
+            message = self.take_nowait()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return message
+        hand: list[Message] = []
+        reader = (trio.lowlevel.current_task(), hand)
+        self._readers.append(reader)
+
+        def forget(_: object) -> trio.lowlevel.Abort:
+            self._readers.remove(reader)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(forget)
+        return hand.pop()
+
+
 class BatchMailbox(Generic[Batch]):
-    """A trio memory channel of lists, bounded by the number of items in them.
+    """A queue of lists, bounded by the number of items in them.
 
     When full, the oldest lists are taken out and counted as dropped: a tick path never waits.
     `on_drop` is told each of them.
     """
+
+    __slots__ = ("_on_drop", "_queue", "bound", "dropped", "name", "peak", "used")
 
     def __init__(self, *, name: str, bound: int, on_drop: Callable[[Batch], None] = _ignore) -> None:
         self.name = name
         self._on_drop = on_drop
         self.bound = bound
         self.used = self.peak = self.dropped = 0
-        # Messages are not what is bounded: `used` is, by put_nowait.
-        self._send, self._receive = trio.open_memory_channel[Batch](math.inf)
+        self._queue = _Queue[Batch]()
 
     def put_nowait(self, batch: Batch) -> int:
         """Put a non-empty list in; return how many older items were dropped to make room."""
         before = self.dropped
         self.used += len(batch)
-        self._send.send_nowait(batch)
-        while self.used > self.bound:
-            try:
-                oldest = self._receive.receive_nowait()
-            except trio.WouldBlock:
-                break  # handed straight to a waiting receiver
+        self._queue.add(batch)
+        while self.used > self.bound and self._queue:  # else handed straight to a waiting receiver
+            oldest = self._queue.take_nowait()
             self.used -= len(oldest)
             self.dropped += len(oldest)
             self._on_drop(oldest)
@@ -71,13 +121,13 @@ class BatchMailbox(Generic[Batch]):
 
     async def get(self) -> Batch:
         """Wait for the oldest list and take it."""
-        batch = await self._receive.receive()
+        batch = await self._queue.take()
         self.used -= len(batch)
         return batch
 
     def get_nowait(self) -> Batch:
         """Take the oldest list; raise `trio.WouldBlock` where there is none."""
-        batch = self._receive.receive_nowait()
+        batch = self._queue.take_nowait()
         self.used -= len(batch)
         return batch
 
@@ -87,45 +137,63 @@ class BatchMailbox(Generic[Batch]):
 
 
 class Mailbox(Generic[Message]):
-    """A trio memory channel of single messages with a bound; what does not fit is counted."""
+    """A queue of single messages with a bound; what does not fit is counted."""
+
+    __slots__ = ("_queue", "_room", "bound", "dropped", "name", "peak")
 
     def __init__(self, *, name: str, bound: int) -> None:
         self.name = name
         self.bound = bound
         self.peak = self.dropped = 0
-        self._send, self._receive = trio.open_memory_channel[Message](bound)
+        self._queue = _Queue[Message]()
+        self._room: trio.Event | None = None  # while somebody waits for it
 
     def put_nowait(self, message: Message) -> bool:
         """Put a message in; return False, and count it as dropped, where there is no room."""
-        try:
-            self._send.send_nowait(message)
-        except trio.WouldBlock:
+        if self.used >= self.bound:
             self.dropped += 1
             return False
-        self.peak = max(self.peak, self.used)
+        self._put(message)
         return True
 
     async def put(self, message: Message) -> None:
         """Put a message in, waiting for room."""
-        await self._send.send(message)
-        self.peak = max(self.peak, self.used)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self.used >= self.bound:
+            self._room = self._room or trio.Event()
+            await self._room.wait()
+        self._put(message)
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def get(self) -> Message:
         """Wait for the oldest message and take it."""
-        return await self._receive.receive()
+        message = await self._queue.take()
+        self._make_room()
+        return message
 
     def get_nowait(self) -> Message:
         """Take the oldest message; raise `trio.WouldBlock` where there is none."""
-        return self._receive.receive_nowait()
+        message = self._queue.take_nowait()
+        self._make_room()
+        return message
 
     @property
     def used(self) -> int:
         """How many messages are in it."""
-        return self._receive.statistics().current_buffer_used
+        return len(self._queue)
 
     def statistics(self) -> MailboxStatistics:
         """Return the figures for status."""
         return MailboxStatistics(used=self.used, bound=self.bound, peak=self.peak, dropped=self.dropped)
+
+    def _put(self, message: Message) -> None:
+        self._queue.add(message)
+        self.peak = max(self.peak, self.used)
+
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
 
 @attrs.frozen(kw_only=True)
@@ -142,6 +210,8 @@ class Inbox:
 
 class Answer(Generic[Value]):
     """The answer to one request: set once, or failed with an error of ours."""
+
+    __slots__ = ("_error", "_event", "_value")
 
     def __init__(self) -> None:
         self._event = trio.Event()
@@ -174,6 +244,8 @@ class Link:
     Each opening has a number of its own, so that a market which waited at the gate can tell that
     the socket it was waiting for is gone. Written by the connection actor only.
     """
+
+    __slots__ = ("_changed", "is_up", "session")
 
     def __init__(self) -> None:
         self.session = 0
