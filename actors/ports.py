@@ -1,6 +1,7 @@
 """What a connection and its markets know of each other, over all of their runs. Owned by the tree."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -14,7 +15,9 @@ from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
 from venues.protocol import Balance, Venue, VenueSettings
-from wire.recording import Recorder
+
+if TYPE_CHECKING:
+    from wire.recording import Recorder
 
 # Takes the task, who is told what it failed with (None: it returned), and the task's name.
 Spawn = Callable[[Callable[[], Awaitable[None]], Callable[[Exception | None], None], str], None]
@@ -67,7 +70,7 @@ class VenuePlace:
     token_refused: Callable[[str | None], None]
     listed: Callable[[], None]
     wait_turn: Callable[[], Awaitable[None]]
-    recorder: Recorder | None
+    recorder: "Recorder | None"
     list_markets: Callable[[], Awaitable[None]] | None = None
     balances: dict[str, Balance] = attrs.field(factory=dict)  # by account
     told: set[str] = attrs.field(factory=set)  # kinds of unknown messages that were said

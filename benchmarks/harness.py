@@ -14,6 +14,9 @@ from typing import Any
 import attrs
 
 from supervisor.client import ask
+from supervisor.token_files import FOLDER, make_folder, write_token
+from venues import find_venue
+from venues.protocol import TokenUse
 
 ROOT = Path(__file__).parent.parent
 MARKETD = Path(sys.executable).with_name("marketd")
@@ -84,10 +87,10 @@ def pinned(core: int, command: Sequence[str | Path]) -> list[str | Path]:
 
 
 @contextlib.contextmanager
-def venue(symbols: Sequence[str], *, rate: float) -> Iterator[str]:
+def venue(symbols: Sequence[str], *, rate: float, protocol: str = "binance") -> Iterator[str]:
     """Serve these markets by `marketd simulate`; give the address."""
     command = [
-        MARKETD, "simulate", "--protocol", "binance", "--listen", "127.0.0.1:0",
+        MARKETD, "simulate", "--protocol", protocol, "--listen", "127.0.0.1:0",
         "--markets", ",".join(symbols), "--rate", str(rate), "--seed", "1",
     ]  # fmt: skip
     with serving(command) as url:
@@ -119,27 +122,31 @@ def serving(command: Sequence[str | Path]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def daemon(
-    url: str,
+    urls: str | Sequence[str],
     symbols: Sequence[str],
     *,
+    protocol: str = "binance",
     storage: str = "",
-    venues: int = 1,
-    markets_per_connection: int = 1024,
+    markets_per_connection: int | None = None,
     start_delay_ms: int = 5,
 ) -> Iterator[Daemon]:
-    """Run a daemon on these markets, divided evenly among `venues` names for one address."""
+    """Run a daemon on these markets' quotes, divided evenly among the venues at these addresses."""
+    urls = [urls] if isinstance(urls, str) else urls
     with tempfile.TemporaryDirectory(prefix="marketd-bench-") as folder:
         config = Path(folder) / "marketd.toml"
+        shared = "" if markets_per_connection is None else f"{markets_per_connection = }\n"
         parts = [f"[supervision]\nstart_delay_ms = {start_delay_ms}\nstarts_per_pass = 50\n{storage}"]
         parts += [
-            f'[venues.v{number}]\nprotocol = "binance"\nurl = "{url}"\nsource = "quotes"\n'
-            f"markets_per_connection = {markets_per_connection}\n"
-            f'[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number::venues])}\n'
-            for number in range(venues)
+            f'[venues.v{number}]\nprotocol = "{protocol}"\nurl = "{url}"\nsource = "quotes"\n'
+            f'{shared}[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number :: len(urls)])}\n'
+            for number, url in enumerate(urls)
         ]
         config.write_text("\n".join(parts))
         state_dir = Path(folder) / "state"
-        state_dir.mkdir()
+        make_folder(state_dir)
+        if find_venue(protocol).token is TokenUse.REQUIRED:
+            for number in range(len(urls)):
+                write_token(state_dir / FOLDER / f"v{number}", "simulated")
         with (state_dir / "log").open("wb") as log:
             process = subprocess.Popen(
                 pinned(DAEMON_CORE, [MARKETD, "run", "--config", config, "--state-dir", state_dir]),

@@ -247,7 +247,8 @@ class GapTracker:
             if self.open.cause in (cause, Cause.STOPPED):
                 return
             since = max(since, at_us, self.open.from_us)
-            self._end_by_clock(self.open, to_us=since)
+            # One more: what it lacks may be a tick of that very moment.
+            self._end_by_clock(self.open, to_us=since + (since > self.open.from_us))
         if self.last_us >= 0:
             self._begin(since, cause)
 

@@ -1,6 +1,5 @@
 """What a venue lists, and which of it a name in the settings means."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -145,6 +144,8 @@ def plain(name: str) -> str:
 
 def nearest_symbols(name: str, instruments: Iterable[Instrument]) -> Sequence[str]:
     """Return the venue's symbols that are most like a name, the nearest first."""
+    import difflib  # by the message of a mistake only
+
     by_spelling: dict[str, str] = {}
     for each in instruments:
         for spelling in (each.symbol, *_other_spellings(each)):

@@ -1,6 +1,5 @@
 """Finds the market that somebody names, among those in the database and those in the settings."""
 
-import difflib
 from collections.abc import Collection, Iterable
 
 import attrs
@@ -47,6 +46,8 @@ def _ids(rows: Iterable[tuple[int, str, str]]) -> dict[str, int]:
 
 def _nearest(name: str, markets: Iterable[str]) -> str:
     """Return `; did you mean …?` with the markets most like a name, which may lack its venue, or nothing."""
+    import difflib  # by the message of a mistake only
+
     by_word = {market if "@" in name else split_market_id(market)[0]: market for market in sorted(markets)}
     by_lower = {word.lower(): market for word, market in by_word.items()}
     found = difflib.get_close_matches(name.lower(), by_lower, n=SUGGESTIONS)

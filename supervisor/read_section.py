@@ -1,6 +1,5 @@
 """Reads one table of a settings file into its attrs class, and names key and value where it cannot."""
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -51,6 +50,8 @@ def own_keys_field(cls: type[Any]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean "…"?` with the known name most like `name`, or nothing."""
+    import difflib  # by the message of a mistake only
+
     found = difflib.get_close_matches(name, list(known), n=1)
     return f'; did you mean "{found[0]}"?' if found else ""
 

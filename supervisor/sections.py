@@ -1,7 +1,6 @@
 """The sections of the settings file that have no other home yet, and what they add up to."""
 
 import re
-import zoneinfo
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -39,6 +38,8 @@ def _matches(pattern: str, *, expected: str) -> Validator:
 def _check_zone(_: object, __: object, value: str | None) -> None:
     if value in (None, "UTC"):  # UTC is there on systems without zone data too
         return
+    import zoneinfo  # 0.2 MiB, with sysconfig
+
     try:
         zoneinfo.ZoneInfo(value)
     except (KeyError, ValueError, OSError):  # unknown; leads out of the zones; is a folder

@@ -23,7 +23,6 @@ from supervisor.sections import (
     TradingSettings,
 )
 from venues.protocol import VenueSettings
-from venues.simulated.prices import FX_PAIRS
 
 __all__ = [
     "MarketSpec",
@@ -164,6 +163,8 @@ def simulated_settings(base: Settings | None, *, url: str) -> Settings:
     What `base` says of the process and of supervision holds; its venues, markets, strategies and
     database do not: simulated prices never get among real ones.
     """
+    from venues.simulated.prices import FX_PAIRS
+
     real = base or Settings()
     return attrs.evolve(
         real,

@@ -86,7 +86,7 @@ class Child:
     data_s: Callable[[float], float] = _no_data
     changed: Callable[[], None] = lambda: None
     _scope: trio.CancelScope | None = None
-    _wake: trio.Event = attrs.field(factory=trio.Event)
+    _wake: trio.Event | None = None  # while it sleeps
     _is_removed: bool = False
 
     async def keep_alive(self) -> None:
@@ -116,7 +116,7 @@ class Child:
         self.row.desired = Desired.RUNNING
         self._release()
         self.policy.forgive()
-        self._wake.set()
+        self._wake_up()
         self.changed()
 
     def restart(self) -> None:
@@ -141,17 +141,17 @@ class Child:
         as its own, and neither breaks the stop nor hides behind the cancellation.
         """
         scope = self._scope = trio.CancelScope()
-
-        async def run_in_scope() -> None:
-            with scope:
-                await self.run()
-
-        error = await outcome_of(self.name, run_in_scope)
+        error = await outcome_of(self.name, self._run_in_scope)
         if self._is_removed or scope.cancel_called:
             if error is not None and blame(worst(error)) is Blame.OURS:
                 _log_failure(self.name, error, "failed while it was stopped")
             return None
         return error or InvariantError(f"{self.name} returned, although it is to run for ever")
+
+    async def _run_in_scope(self) -> None:
+        assert self._scope is not None
+        with self._scope:
+            await self.run()
 
     async def _hold(self, decision: Decision, group: Exception) -> None:
         error = worst(group)
@@ -182,6 +182,10 @@ class Child:
             await wake.wait()
         return wake.is_set()
 
+    def _wake_up(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+
     def _release(self) -> None:
         self.row.hold = None
         self.row.reason = ""
@@ -190,7 +194,7 @@ class Child:
     def _interrupt(self) -> None:
         if self._scope is not None:
             self._scope.cancel()
-        self._wake.set()
+        self._wake_up()
         self.changed()
 
 

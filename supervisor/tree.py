@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -44,7 +44,9 @@ from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from supervisor.tokens import Tokens
 from venues import find_venue
 from venues.protocol import VenueSettings
-from wire.recording import Recorder
+
+if TYPE_CHECKING:
+    from wire.recording import Recorder
 
 TICKS_BOUND = 65_536  # connection → writer
 MARKET_BOUND = 1_024  # connection → market
@@ -63,7 +65,7 @@ class Tree:
         state_dir: Path,
         desired: DesiredState,
         make_writer: Callable[[Inbox], Writer],
-        recorder: Recorder | None,
+        recorder: "Recorder | None",
     ) -> None:
         self.settings = settings
         self.state_dir = state_dir

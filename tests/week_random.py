@@ -13,6 +13,7 @@ CUTS = ("close", "reset", "half-open", "shutdown", *sorted(DOOR_KINDS))
 QUIET_AT_END_S = 3_000.0  # everybody is to be well again by then
 CLOSE_TOGETHER_S = 40.0  # half of it happens within so long of what was before: in the way back
 CUT_S = (5.0, 200.0)
+DEAD_S = 30.0  # a socket that is frozen for less than a client's patience loses ticks, and nobody can know
 LOCK_S = (10.0, 1_500.0)
 
 
@@ -45,7 +46,8 @@ def _any_event(random: Random, when: str) -> Event:
         return Event(when, "olymp", kind, random.choice(symbols))
     lasts = Kind(kind) in (*DOOR_KINDS, Kind.HALF_OPEN)
     venue = random.choice(("olymp", "olymp", "bin"))
-    return Event(when, venue, kind, for_s=random.uniform(*CUT_S) if lasts else 0.0)
+    shortest_s = DEAD_S if kind == Kind.HALF_OPEN else CUT_S[0]
+    return Event(when, venue, kind, for_s=random.uniform(shortest_s, CUT_S[1]) if lasts else 0.0)
 
 
 def _when(after_s: float) -> str:

@@ -156,10 +156,11 @@ def test_a_rest_does_not_count(kept: Kept, cause: Cause) -> None:
 
 
 def test_a_stop_during_trouble_ends_it(kept: Kept) -> None:
+    """With that very moment: a tick may have been sent in it."""
     run_ticks(kept, 10)
     kept.tracker.trouble(Cause.DISCONNECT)
     kept.tracker.rest(Cause.STOPPED, at_us=30)
-    assert kept.rows() == [(10, 30, "disconnect"), (30, None, "stopped")]
+    assert kept.rows() == [(10, 31, "disconnect"), (30, None, "stopped")]
 
 
 def test_a_tick_that_was_under_way_when_the_market_was_stopped_lies_in_no_row(kept: Kept) -> None:
@@ -498,7 +499,7 @@ def test_a_shorter_end_is_told_too(kept: Kept) -> None:
     kept.tracker.rest(Cause.STOPPED, at_us=90)
     run_ticks(kept, 50)
     assert [each for each in told if each.cause == "disconnect"] == [
-        gap(10, 90, "disconnect"),
+        gap(10, 91, "disconnect"),
         gap(10, 50, "disconnect"),
     ]
 
