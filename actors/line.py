@@ -132,7 +132,7 @@ class Line:
         is_leaving, session.is_leaving = session.is_leaving, False
         if is_leaving and self._rotate_at < NEVER:  # else this venue's sockets are not replaced
             self._rotate_at = min(self._rotate_at, self._may_rotate_at)
-        if is_leaving or session.outgoing or session.is_released:
+        if is_leaving or session.has_more:
             self._wake()
         self._note_answers()
 
@@ -148,7 +148,7 @@ class Line:
 
     def _is_answered(self) -> bool:
         """Whether the venue confirmed our goodbye, or before that, everything we asked to take over."""
-        return self.session.has_left if self._is_closing else self.session.subscriptions.has_all
+        return self.session.has_left if self._is_closing else self.session.asking.subscriptions.has_all
 
     # --- what goes out ------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ class Line:
         """
         self.session.hold_prices()
         with trio.move_on_after(TAKE_OVER_TIMEOUT_S):
-            while frames := self.session.take_over(other.session):
+            while frames := self.session.asking.take_over(other.session.asking):
                 self._answered = trio.Event()
                 for frame in frames:
                     await self._send(frame)
@@ -259,7 +259,7 @@ class Line:
 
     def end(self) -> None:
         """Nobody is to wait on it any longer."""
-        self.session.lose()
+        self.session.asking.lose()
 
     def _give_back(self, requests: list[Request]) -> None:
         for request in requests:
@@ -275,7 +275,7 @@ class Line:
         self._is_closing = True
         assert self._socket is not None
         try:
-            frames = self.session.subscriptions.leave_all()
+            frames = self.session.asking.subscriptions.leave_all()
             self._answered = trio.Event()
             self.session.has_left = False
             for frame in frames:

@@ -3,24 +3,20 @@
 import logging
 from collections.abc import Iterable, Sequence
 
-import attrs
-
+from actors.asking import Asking
 from actors.intake import Intake
-from actors.ports import ConnectionPlace, MarketPort
-from domain.clock import now_us
+from actors.ports import ConnectionPlace
 from domain.errors import (
     ConnectionLost,
-    MarketdError,
     PermanentError,
     RemoteProtocolError,
     UnknownSymbol,
     VenueThrottled,
 )
 from domain.events import Event, emit
-from domain.gaps import Cause
 from domain.instruments import Listing
 from domain.market import PriceUpdate, Tick
-from domain.messages import Answerable, AskHistory, Request, Resubscribe, Subscribe, Unsubscribe
+from domain.messages import Request
 from domain.skew import ClockNews
 from venues.protocol import (
     Adapter,
@@ -40,40 +36,29 @@ from venues.protocol import (
     Unknown,
     VenueEvent,
 )
-from venues.subscriptions import Subscriptions
-from wire.blanking import blank, blank_literally
 
 MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
 MOST_HELD = 65_536  # prices of a socket that is to take over
-MOST_ASKED = 64  # pages of history that the venue owes us
 SAMPLE_CHARACTERS = 250  # of a message that could not be decoded
 MOST_TOLD = 100  # kinds of unknown messages that are said, each once
 
 
 class Session:
-    """The state of one session: subscriptions, requests not yet answered, frames to be sent.
-
-    Symbols are translated here: those of the settings on the markets' side, the venue's own on the
-    adapter's. Where the venue lists its markets, requests wait until it has.
-    """
+    """The state of one session, what is asked of it (`asking`), and the frames to be sent."""
 
     __slots__ = (
-        "_asked_history",
-        "_held",
         "_held_prices",
         "_intake",
-        "_is_listed",
-        "_names",
         "_place",
         "_row",
         "_shared",
         "_undecodable_in_a_row",
         "adapter",
+        "asking",
         "has_left",
         "is_leaving",
         "outgoing",
         "pinged_us",
-        "subscriptions",
         "token",
     )
 
@@ -81,7 +66,7 @@ class Session:
         self, place: ConnectionPlace, *, adapter: Adapter, number: int, token: str | None = None
     ) -> None:
         self.adapter = adapter
-        self.subscriptions = Subscriptions(adapter=adapter, venue=place.row.venue, session=number)
+        self.asking = Asking(place, adapter=adapter, number=number)
         self.outgoing: list[str] = []
         self.pinged_us: int | None = None  # when the venue's own ping was sent
         self.is_leaving = False  # the venue said that it will close this socket
@@ -91,11 +76,7 @@ class Session:
         self._row = place.row
         self._shared = place.shared
         self._intake = Intake(place)
-        self._names: dict[str, str] = {}  # the venue's symbols, by those of the settings
-        self._is_listed = not place.shared.venue.lists_markets
-        self._held: list[Subscribe | AskHistory] = []
         self._held_prices: list[tuple[PriceUpdate, int, float]] | None = None
-        self._asked_history: dict[int, Answerable] = {}
         self._undecodable_in_a_row = 0
 
     # --- what comes in ------------------------------------------------------------------------
@@ -160,7 +141,7 @@ class Session:
     def _take_event(self, event: VenueEvent, *, received_us: int) -> None:  # noqa: C901, PLR0912 - a table
         match event:
             case Subscribed(symbols):
-                self.subscriptions.confirm(symbols)
+                self.asking.subscriptions.confirm(symbols)
                 self.has_left = self.has_left or not symbols
             case Refused(symbols, reason):
                 self._take_refusal(symbols, reason, at_us=received_us)
@@ -179,9 +160,7 @@ class Session:
             case StakeLimits(limits):
                 self._shared.catalog.take_stake_limits(limits)
             case HistoryPage():
-                answer = self._asked_history.pop(event.id, None)
-                if answer is not None:
-                    answer.set(event)
+                self.asking.take_page(event)
             case Leaving(reason):
                 self.is_leaving = True
                 self._say(Event.STATE, f"{self._row.name}: the venue will close this socket: {reason}")
@@ -206,14 +185,14 @@ class Session:
                 port.gaps.refuse(at_us=at_us)
                 # Asked for unchecked, by the settings' name: a list may show what it is called.
                 port.is_unknown = self._shared.catalog.listed_us is None
-        self.subscriptions.refuse(symbols, reason)
+        self.asking.subscriptions.refuse(symbols, reason)
 
     def _take_closed(self, symbols: Sequence[str], reason: str, *, at_us: int) -> None:
         for symbol in symbols:
             port = self._place.wired.get(symbol)
             if port is not None and port.hours.refused(at_us=at_us):
                 port.changed()
-        self.subscriptions.put_off(symbols, reason)
+        self.asking.subscriptions.put_off(symbols, reason)
 
     def _take_time(self, told: ServerTime, *, received_us: int) -> None:
         sent_us = self.pinged_us if told.answers_ping else None
@@ -245,7 +224,7 @@ class Session:
                 continue  # said when it asks to be subscribed
             if port.hours.listed(instrument, at_us=at_us) and port.hours.is_closed:
                 port.changed()  # of an opening its market tells
-        self._is_listed = True
+        self.asking.listed()
         self._place.link.poke()
         self._shared.listed()
 
@@ -260,6 +239,8 @@ class Session:
 
     def _sample(self, frame: str | bytes) -> str:
         """Return the beginning of a frame, for the log, without what names an account or opens it."""
+        from wire.blanking import blank, blank_literally  # noqa: PLC0415 - by broken messages only
+
         text = frame if isinstance(frame, str) else frame.decode(errors="replace")
         text = blank(text[: 10 * SAMPLE_CHARACTERS])
         if self.token is not None:
@@ -283,132 +264,22 @@ class Session:
             **fields,
         )
 
-    # --- what is asked ------------------------------------------------------------------------
+    # --- what is to be sent -------------------------------------------------------------------
 
     @property
-    def is_released(self) -> bool:
-        """Whether requests that waited for the list of markets can go on."""
-        return bool(self._held) and self._is_listed
+    def has_more(self) -> bool:
+        """Whether there is something to send that nobody asks for just now."""
+        return bool(self.outgoing) or self.asking.is_released
 
     def plan(self, requests: Iterable[Request]) -> list[str]:
         """Return the frames to send now: what is due anyway, and what these requests need together."""
         frames, self.outgoing = self.outgoing, []
-        wanted: list[Subscribe | Unsubscribe] = []
-        for request in (*self._release(), *requests):
-            if isinstance(request, Subscribe | AskHistory) and not self._is_listed:
-                self._hold(request)
-            elif isinstance(request, AskHistory):
-                frames += self._plan_history(request)
-            elif isinstance(request, Unsubscribe):
-                wanted += self._plan_unsubscribe(request)
-            elif isinstance(request, Subscribe):
-                wanted += self._plan_subscribe(request)
-        return frames + self.subscriptions.plan(wanted)
-
-    def take_over(self, other: "Session") -> list[str]:
-        """Return the frames that subscribe what another session of this connection has subscribed."""
-        self._names = dict(other._names)
-        return self.subscriptions.adopt(other.subscriptions)
-
-    def lose(self) -> None:
-        """The session is over: nobody waits on it any longer."""
-        error = ConnectionLost("the connection was lost before the venue answered")
-        self.subscriptions.lose()
-        for request in self._held:
-            request.answer.fail(error)
-        self._held.clear()
-        for answer in self._asked_history.values():
-            answer.fail(error)
-        self._asked_history.clear()
+        return frames + self.asking.plan(requests)
 
     def go_on_unlisted(self) -> None:
         """The venue sends no list of its markets: ask for them unchecked, as the settings name them."""
-        if not self._is_listed:
-            self._is_listed = True
+        if self.asking.listed():
             self._say(
                 Event.HOURS,
                 f"{self._row.name}: no list of markets came; going on as the settings name them, unchecked",
             )
-
-    def _hold(self, request: Subscribe | AskHistory) -> None:
-        """Keep a request until the list has come; of one market only the latest."""
-        if isinstance(request, Subscribe):
-            self._let_go(request.symbol)
-        self._held.append(request)
-
-    def _let_go(self, symbol: str) -> None:
-        """Forget that a market waits for the list: it is stopped, or asks anew."""
-        kept: list[Subscribe | AskHistory] = []
-        for each in self._held:
-            if isinstance(each, Subscribe) and each.symbol == symbol:
-                each.answer.fail(ConnectionLost("asked anew, or stopped, before the venue was asked"))
-            else:
-                kept.append(each)
-        self._held = kept
-
-    def _release(self) -> list[Subscribe | AskHistory]:
-        if not self._is_listed or not self._held:
-            return []
-        held, self._held = self._held, []
-        return held
-
-    def _plan_history(self, request: AskHistory) -> list[str]:
-        name = self._names.get(request.request.symbol)
-        if name is None:
-            request.answer.fail(ConnectionLost(f"{request.request.symbol} is not subscribed"))
-            return []
-        while len(self._asked_history) >= MOST_ASKED:
-            del self._asked_history[next(iter(self._asked_history))]  # who asked has given up long ago
-        self._asked_history[request.request.id] = request.answer
-        return self.adapter.ask_history(request.request._replace(symbol=name))
-
-    def _plan_unsubscribe(self, request: Unsubscribe) -> list[Subscribe | Unsubscribe]:
-        """Return the request in the venue's spelling; none for a market that was not asked for."""
-        self._let_go(request.symbol)
-        name = self._unwire(request.symbol)
-        port = self._place.ports.get(request.symbol)
-        if name is not None and port is not None:
-            port.gaps.trouble(Cause.DISCONNECT)
-        return [] if name is None else [attrs.evolve(request, symbol=name)]
-
-    def _plan_subscribe(self, request: Subscribe) -> list[Subscribe | Unsubscribe]:
-        """Return the request in the venue's spelling; what goes by an older one ends."""
-        port = self._place.ports.get(request.symbol)
-        before = self._names.get(request.symbol)
-        try:
-            name = self._wire(request.symbol, port)
-        except MarketdError as error:
-            if port is not None and isinstance(error, PermanentError):
-                port.gaps.refuse(at_us=now_us())
-                port.is_unknown = isinstance(error, UnknownSymbol)
-            request.answer.fail(error)
-            return []
-        if isinstance(request, Resubscribe) and port is not None:
-            port.gaps.trouble(Cause.DISCONNECT)
-        renamed = attrs.evolve(request, symbol=name)
-        return [renamed] if before in (None, name) else [Unsubscribe(symbol=before), renamed]
-
-    def _wire(self, symbol: str, port: MarketPort | None) -> str:
-        """Return the venue's symbol, whose prices belong to this port from now on."""
-        if port is None:
-            raise ConnectionLost(f"{symbol} was removed before the venue was asked")
-        name = self._shared.catalog.symbol_of(symbol)
-        other = self._place.wired.get(name)
-        if other is not None and other is not port and self._names.get(other.row.symbol) == name:
-            raise PermanentError(
-                f"{symbol!r} and {other.row.symbol!r} are one market of {self._row.venue}: {name}; "
-                "remove one of them from the settings"
-            )
-        port.is_unknown = False
-        if self._names.get(symbol) != name:
-            self._unwire(symbol)
-        self._names[symbol] = name
-        self._place.wired[name] = port
-        return name
-
-    def _unwire(self, symbol: str) -> str | None:
-        """Give a market's prices to nobody any longer; return the venue's symbol, if it had one."""
-        name = self._names.pop(symbol, None)
-        if name is not None:
-            self._place.wired.pop(name, None)
-        return name

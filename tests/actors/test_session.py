@@ -103,7 +103,7 @@ def test_a_market_is_asked_for_only_once_the_venue_has_listed_its_markets() -> N
     talk.ask("EURUSD")
     assert talk.adapter.asked == []
     talk.is_listed(EURUSD)
-    assert talk.session.is_released
+    assert talk.session.has_more
     assert talk.session.plan([]) == ["subscribe frxEURUSD"]
 
 
@@ -120,7 +120,7 @@ def test_a_market_that_asks_again_and_again_meanwhile_is_asked_for_once() -> Non
         talk.ask("EURUSD")
     talk.is_listed(EURUSD)
     assert talk.session.plan([]) == ["subscribe frxEURUSD"]
-    assert len(talk.session.subscriptions._asked["frxEURUSD"]) == 1
+    assert len(talk.session.asking.subscriptions._asked["frxEURUSD"]) == 1
 
 
 async def test_a_market_that_is_stopped_before_the_list_has_come_is_not_asked_for() -> None:
@@ -288,7 +288,7 @@ def test_a_socket_that_is_refused_what_another_one_has_cannot_take_its_place() -
     talk.feed.port("EURUSD").gaps.tick(NOON)
     other = Session(talk.feed.connection, adapter=talk.adapter, number=1)  # type: ignore[arg-type]
     other.hold_prices()
-    other.take_over(talk.session)
+    other.asking.take_over(talk.session.asking)
     talk.adapter.events = [Refused(("frxEURUSD",), "not now")]
     with pytest.raises(ConnectionLost, match="not now"):
         other.handle("", received_us=NOON, at=10.0)
@@ -402,7 +402,7 @@ def test_a_venue_that_answers_no_history_does_not_fill_the_memory() -> None:
     for number in range(1_000):
         request = HistoryRequest(number, "EURUSD", 1, 2, None)
         talk.session.plan([AskHistory(request=request, answer=Answer[HistoryPage]())])
-    assert len(talk.session._asked_history) <= 100
+    assert len(talk.session.asking._asked_history) <= 100
 
 
 async def test_who_waits_for_history_is_told_when_the_session_is_lost() -> None:
@@ -410,7 +410,7 @@ async def test_who_waits_for_history_is_told_when_the_session_is_lost() -> None:
     talk.ask("EURUSD")
     answer = Answer[HistoryPage]()
     talk.session.plan([AskHistory(request=HistoryRequest(7, "EURUSD", 1, 9, None), answer=answer)])
-    talk.session.lose()
+    talk.session.asking.lose()
     with pytest.raises(MarketdError, match="lost"):
         await answer.wait()
 
@@ -418,7 +418,7 @@ async def test_who_waits_for_history_is_told_when_the_session_is_lost() -> None:
 async def test_who_waits_for_the_list_is_told_when_the_session_is_lost() -> None:
     talk = Talk("EURUSD")
     answer = talk.ask("EURUSD")
-    talk.session.lose()
+    talk.session.asking.lose()
     with pytest.raises(MarketdError, match="lost"):
         await answer.wait()
 
