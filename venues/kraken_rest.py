@@ -9,6 +9,7 @@ from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues.history_pages import page_of
 from venues.protocol import History, HistoryKind, HistoryPage, HistoryRequest, HttpRequest, RestHistory
+from venues.samples import sample, short
 
 MOST_TRADES = 1_000  # a page
 TIME_PATTERN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
@@ -72,9 +73,9 @@ def read_trades(request: HistoryRequest, body: bytes) -> HistoryPage:
         trades = [trade for rows in lists for trade in _decode_trades(rows)]
         ticks = [_tick(request.symbol, trade) for trade in trades]
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-        raise RemoteProtocolError(f"undecodable answer: {exc}", frame=repr(body[:200])) from exc
+        raise RemoteProtocolError(f"undecodable answer: {exc}", frame=sample(body)) from exc
     if answer.error:
-        return _no_page(request, ", ".join(answer.error)[:200])
+        return _no_page(request, short(", ".join(answer.error)))
     for tick in ticks:
         check_update(tick)
     page = page_of(request, ticks, most=MOST_TRADES, resolution_us=1)
