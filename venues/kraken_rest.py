@@ -16,8 +16,8 @@ TIME_PATTERN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 # A trade's time is a double here, and up to so much off what the socket told: half the distance of two
 # doubles, and as much again for its shortest text.
 TIME_ERROR_NS = 240
-# Not the request's fault: it may be asked again.
-PASSING = ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EService:")
+# The request's fault (docs.kraken.com, error messages): it is not asked again. Any other may pass.
+FOR_GOOD = ("EQuery:", "EGeneral:Invalid arguments", "EGeneral:Unknown method", "EGeneral:Permission denied")
 
 
 class PastTrade(msgspec.Struct, array_like=True, gc=False):
@@ -83,9 +83,9 @@ def read_trades(request: HistoryRequest, body: bytes) -> HistoryPage:
 
 
 def _no_page(request: HistoryRequest, reason: str) -> HistoryPage:
-    if any(error in reason for error in PASSING):
-        raise RemoteProtocolError(f"no history: {reason}")
-    return HistoryPage(request.id, reason=reason)
+    if any(error in reason for error in FOR_GOOD):
+        return HistoryPage(request.id, reason=reason)
+    raise RemoteProtocolError(f"no history: {reason}")
 
 
 def _tick(symbol: str, trade: PastTrade) -> PriceUpdate:
