@@ -18,7 +18,7 @@ from venues.olymptrade_fields import KINDS, make_watch, new_fields
 from venues.olymptrade_history import Histories
 from venues.olymptrade_ids import Ids
 from venues.olymptrade_instruments import InstrumentList
-from venues.olymptrade_subscriptions import LATE, TOO_FAST, OlympSubscriptions, unknown_error
+from venues.olymptrade_subscriptions import LATE, NO_SUCH_MARKET, TOO_FAST, OlympSubscriptions, unknown_error
 from venues.olymptrade_token import REFRESH_TOKEN
 from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
 from venues.protocol import (
@@ -167,6 +167,8 @@ class OlympTradeAdapter:
         # Never `Throttled`: how candles are asked for is not recorded, and what is wrong with that must
         # not cost a session its prices.
         error = read_error(message.err)
+        if error.code not in (TOO_FAST, NO_SUCH_MARKET):
+            return [unknown_error(message.e, error)]
         again = self._histories.repeat(part) if error.code == TOO_FAST else None
         return [again or HistoryPage(part.request.id, reason=error.reason)]
 

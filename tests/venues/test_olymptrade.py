@@ -776,6 +776,12 @@ def test_candles_that_are_rejected_twice_are_not_to_be_had_and_cost_nobody_his_s
     assert only(client.receive(reject(second, "invalid_request", "no"))) == HistoryPage(7, reason="no")
 
 
+def test_an_error_about_candles_that_nobody_knows_decides_nothing() -> None:
+    client = adapter()
+    (first,) = client.ask_history(wish(1))
+    assert client.receive(reject(first, "moon_phase")) == [Unknown("error moon_phase of 10")]
+
+
 def test_a_candle_may_have_no_volume() -> None:
     client = adapter()
     (first,) = client.ask_history(wish(1))
