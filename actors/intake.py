@@ -12,6 +12,8 @@ from domain.states import MarketRow
 class Intake:
     """Takes in the prices of one socket. Awaits nothing; owns nothing but what the tree gave it."""
 
+    __slots__ = ("_place", "_row")
+
     def __init__(self, place: ConnectionPlace) -> None:
         self._place = place
         self._row = place.row

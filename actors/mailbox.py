@@ -160,7 +160,8 @@ class Mailbox(Generic[Message]):
         """Put a message in, waiting for room."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while self.used >= self.bound:
-            self._room = self._room or trio.Event()
+            if self._room is None:
+                self._room = trio.Event()
             await self._room.wait()
         self._put(message)
         await trio.lowlevel.cancel_shielded_checkpoint()
