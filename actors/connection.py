@@ -12,8 +12,10 @@ from actors.ports import ConnectionPlace
 from domain.errors import PermanentError, VenueThrottled, flatten
 from domain.events import Event, emit
 from domain.gaps import Cause
+from wire.backoff import bound_s
 
-ROTATE_AGAIN_S = 60.0  # so long at least after another socket took over, or could not
+ROTATE_AGAIN_S = 60.0  # after another socket could not take over, at least
+ROTATE_SOON_S = 1.0  # after one that could: twice as long each time in a row
 
 
 class Connection:
@@ -27,13 +29,14 @@ class Connection:
     over before, and nobody notices.
     """
 
-    __slots__ = ("_beside", "_line", "_place", "_row")
+    __slots__ = ("_beside", "_in_a_row", "_line", "_place", "_row", "_took_over_at")
 
     def __init__(self, place: ConnectionPlace) -> None:
         self._place = place
         self._row = place.row
         self._line: Line | None = None  # the one that serves
         self._beside: set[_Beside] = set()  # those that took over, and the one that is to
+        self._took_over_at, self._in_a_row = -float("inf"), 0
 
     async def run(self) -> None:
         """Take a turn at the gate, open the socket, serve it until it is lost or closed."""
@@ -107,11 +110,22 @@ class Connection:
             async with line.open():
                 await line.take_over(old)
                 line.ended = trio.Event()
-                line.put_off_rotation(until=trio.current_time() + ROTATE_AGAIN_S)
+                line.put_off_rotation(until=trio.current_time() + self._pause_s())
                 self._line = beside.line = line
                 old.replace()
                 self._say("another socket has taken over, without a gap", level=logging.INFO)
                 await line.serve(self._rotate)
+
+    def _pause_s(self) -> float:
+        """Return how long the line that takes over now is to serve, though the venue warns again.
+
+        A venue that goes down altogether warns each new socket, and nobody knows how long before.
+        """
+        now = trio.current_time()
+        is_calm = now - self._took_over_at > ROTATE_AGAIN_S
+        self._in_a_row = 0 if is_calm else self._in_a_row + 1
+        self._took_over_at = now
+        return bound_s(attempt=self._in_a_row, min_s=ROTATE_SOON_S, max_s=ROTATE_AGAIN_S)
 
     def _note_end(self, beside: "_Beside", error: Exception | None) -> None:
         """A line beside has ended: after it took over, or before it could."""
