@@ -247,8 +247,9 @@ class GapTracker:
             if self.open.cause in (cause, Cause.STOPPED):
                 return
             since = max(since, at_us, self.open.from_us)
-            # One more: what it lacks may be a tick of that very moment.
-            self._end_by_clock(self.open, to_us=since + (since > self.open.from_us))
+            # Of trouble one more: what it lacks may be a tick of that very moment.
+            more_us = self.open.cause not in AT_REST and since > self.open.from_us
+            self._end_by_clock(self.open, to_us=since + more_us)
         if self.last_us >= 0:
             self._begin(since, cause)
 

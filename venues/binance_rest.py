@@ -18,6 +18,7 @@ from venues.protocol import (
     RestHistory,
     RestListing,
 )
+from venues.samples import sample
 
 MOST_TRADES = 1_000  # a page
 BAD_SYMBOL = -1121  # errors.md, 2026-07-21
@@ -126,8 +127,7 @@ def _read_problem(body: bytes, cause: Exception) -> Problem:
     try:
         return _decode_problem(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        sample = repr(body[:200])
-        raise RemoteProtocolError(f"undecodable answer: {cause}", frame=sample) from cause
+        raise RemoteProtocolError(f"undecodable answer: {cause}", frame=sample(body)) from cause
 
 
 # Weight 4 each, of 6,000 a minute and address (rate limits of exchangeInfo, which may change): half a

@@ -49,6 +49,9 @@ from venues.protocol import (
 )
 from venues.samples import MOST_LETTERS, sample
 
+MAY_PASS = (Failure.THROTTLED, Failure.PASSING, Failure.CLOSED)
+NOT_TO_BE_HAD = (Failure.REFUSED, Failure.CLOSED, Failure.DENIED)  # of the past
+
 
 class DerivAdapter:
     """One socket's subscriptions, requests and frames.
@@ -243,11 +246,11 @@ class DerivAdapter:
         unknown = Unknown(f"error: {error.code[:MOST_LETTERS]}")
         if req_id is None:
             return meant_for_all(failure, reason, call="") or (unknown,)
-        # Patience ends the session: what waits behind live data must not cost it its prices.
+        # What waits behind live data must not end the session, which costs it its prices.
         can_wait = req_id in self._history or self._listing.has_asked(req_id)
         call = self._asked.pop(req_id, "")
         told = self._fail(req_id, failure, reason)
-        if can_wait and failure is Failure.THROTTLED:
+        if can_wait:
             return told or (unknown,)
         return (*told, *meant_for_all(failure, reason, call=call)) or (unknown,)
 
@@ -259,8 +262,8 @@ class DerivAdapter:
             return _unless_empty(self._subscriptions.forgot(req_id))
         if req_id in self._history:
             page = self._history.fail(req_id, reason)
-            return (page,) if failure in (Failure.REFUSED, Failure.CLOSED) else ()
-        if self._listing.has_asked(req_id) and failure in (Failure.REFUSED, Failure.UNKNOWN):
+            return (page,) if failure in NOT_TO_BE_HAD else ()
+        if self._listing.has_asked(req_id) and failure not in MAY_PASS:
             self._listing.forgo_hours(req_id)
         elif self._listing.has_asked(req_id):
             self._listing.retry_hours(req_id)

@@ -9,14 +9,15 @@ from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues.history_pages import page_of
 from venues.protocol import History, HistoryKind, HistoryPage, HistoryRequest, HttpRequest, RestHistory
+from venues.samples import sample, short
 
 MOST_TRADES = 1_000  # a page
 TIME_PATTERN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 # A trade's time is a double here, and up to so much off what the socket told: half the distance of two
 # doubles, and as much again for its shortest text.
 TIME_ERROR_NS = 240
-# Not the request's fault: it may be asked again.
-PASSING = ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EService:")
+# The request's fault (docs.kraken.com, error messages): it is not asked again. Any other may pass.
+FOR_GOOD = ("EQuery:", "EGeneral:Invalid arguments", "EGeneral:Unknown method", "EGeneral:Permission denied")
 
 
 class PastTrade(msgspec.Struct, array_like=True, gc=False):
@@ -72,9 +73,9 @@ def read_trades(request: HistoryRequest, body: bytes) -> HistoryPage:
         trades = [trade for rows in lists for trade in _decode_trades(rows)]
         ticks = [_tick(request.symbol, trade) for trade in trades]
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-        raise RemoteProtocolError(f"undecodable answer: {exc}", frame=repr(body[:200])) from exc
+        raise RemoteProtocolError(f"undecodable answer: {exc}", frame=sample(body)) from exc
     if answer.error:
-        return _no_page(request, ", ".join(answer.error)[:200])
+        return _no_page(request, short(", ".join(answer.error)))
     for tick in ticks:
         check_update(tick)
     page = page_of(request, ticks, most=MOST_TRADES, resolution_us=1)
@@ -82,9 +83,9 @@ def read_trades(request: HistoryRequest, body: bytes) -> HistoryPage:
 
 
 def _no_page(request: HistoryRequest, reason: str) -> HistoryPage:
-    if any(error in reason for error in PASSING):
-        raise RemoteProtocolError(f"no history: {reason}")
-    return HistoryPage(request.id, reason=reason)
+    if any(error in reason for error in FOR_GOOD):
+        return HistoryPage(request.id, reason=reason)
+    raise RemoteProtocolError(f"no history: {reason}")
 
 
 def _tick(symbol: str, trade: PastTrade) -> PriceUpdate:

@@ -18,7 +18,7 @@ from venues.olymptrade_fields import KINDS, make_watch, new_fields
 from venues.olymptrade_history import Histories
 from venues.olymptrade_ids import Ids
 from venues.olymptrade_instruments import InstrumentList
-from venues.olymptrade_subscriptions import LATE, TOO_FAST, OlympSubscriptions, unknown_error
+from venues.olymptrade_subscriptions import LATE, NO_SUCH_MARKET, TOO_FAST, OlympSubscriptions, unknown_error
 from venues.olymptrade_token import REFRESH_TOKEN
 from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
 from venues.protocol import (
@@ -38,7 +38,10 @@ from venues.protocol import (
 )
 from venues.samples import sample
 
-EVENT_CODES = (22, 21, 26, 55, 110, 1054, 75, 183, *frames.PAYOUT_CODES)
+# Two requests: what the web client subscribes (recorded 2025-07-04), and what clients tell of. If the
+# venue should reject one for a code that it does not know, the other one brings what is needed most.
+RECORDED_CODES = (22, 26, frames.BALANCES, frames.INSTRUMENTS, frames.STAKE_LIMITS)
+OTHER_CODES = (21, frames.PAYOUTS_CHANGED, *frames.PAYOUT_CODES)
 UNWANTED_TICK = Unknown("price of a market that nobody subscribed")
 UNREADABLE_TICK = Unknown(f"unreadable {frames.TICK}")
 UNREADABLE = (RemoteProtocolError, msgspec.DecodeError, ValueError, OverflowError, RecursionError)
@@ -57,8 +60,10 @@ class OlympTradeAdapter:
         self._ping = ""
 
     def opening(self) -> list[str]:
-        """Return the frame that asks for balances, lists, limits and payouts; what has one is pushed."""
-        return [make_frame(frames.EVENTS, EVENT_CODES, uuid=self._make_id())]
+        """Return the frames that ask for balances, lists, limits and payouts, which are pushed then."""
+        return [
+            make_frame(frames.EVENTS, codes, uuid=self._make_id()) for codes in (RECORDED_CODES, OTHER_CODES)
+        ]
 
     def subscribe(self, symbols: Sequence[str]) -> list[str]:
         """Return the first frame of the line; the rest follows, each on the answer to the one before."""
@@ -162,6 +167,8 @@ class OlympTradeAdapter:
         # Never `Throttled`: how candles are asked for is not recorded, and what is wrong with that must
         # not cost a session its prices.
         error = read_error(message.err)
+        if error.code not in (TOO_FAST, NO_SUCH_MARKET):
+            return [unknown_error(message.e, error)]
         again = self._histories.repeat(part) if error.code == TOO_FAST else None
         return [again or HistoryPage(part.request.id, reason=error.reason)]
 

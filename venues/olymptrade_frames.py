@@ -107,7 +107,7 @@ class OlympCandle(msgspec.Struct, gc=False):
     high: float
     low: float
     close: float
-    volume: float = 0.0
+    volume: float | None = None
 
 
 class OlympCandles(msgspec.Struct, gc=False):
@@ -209,8 +209,8 @@ def _money(amount: Decimal) -> Decimal:
 
 
 def _candle(candle: OlympCandle) -> VenueCandle:
-    prices = (candle.open, candle.high, candle.low, candle.close)
-    if not all(0.0 < price < math.inf for price in prices) or not 0.0 <= candle.volume < math.inf:
+    prices, volume = (candle.open, candle.high, candle.low, candle.close), candle.volume or 0.0
+    if not all(0.0 < price < math.inf for price in prices) or not 0.0 <= volume < math.inf:
         raise RemoteProtocolError(f"a candle of impossible numbers: {prices!r}")
     opened_us = to_us(candle.t)
-    return VenueCandle(opened_us, candle.open, candle.high, candle.low, candle.close, candle.volume)
+    return VenueCandle(opened_us, candle.open, candle.high, candle.low, candle.close, volume)

@@ -301,7 +301,7 @@ def test_second_sigterm_in_the_same_moment_counts_as_one(sqlite: SqliteDatabase,
 
 
 def test_stop_with_a_half_open_socket_ends_in_order(workshop: Workshop, sqlite: SqliteDatabase) -> None:
-    simulator = workshop.simulator("--rate", "20", "--fault", "half-open@0.6")
+    simulator = workshop.simulator("--rate", "20", "--fault", "half-open@2")
     daemon = workshop.daemon(Settings(url=simulator.url, database=sqlite, symbols=FIVE))
     daemon.wait_live()
     daemon.wait_until(lambda status: min(row["age_ms"] for row in status["markets"]) > 500, what="half open")

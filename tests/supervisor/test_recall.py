@@ -130,4 +130,4 @@ async def test_a_market_that_is_closed_when_its_past_becomes_known_was_away_only
     recall = Recall(writer=writer, timeframe_s=60)
     recall.want(MARKET, port)
     await recall.settle(deadline_s=0.0)
-    assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 40, "downtime"), (40, None, "closed")]
+    assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 41, "downtime"), (40, None, "closed")]

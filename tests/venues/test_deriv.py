@@ -667,6 +667,17 @@ def test_history_that_is_not_to_be_had_now_says_nothing() -> None:
     assert hear(adapter, error("InternalError", req_id=1)) == (Unknown("error: InternalError"),)
 
 
+def test_what_nobody_may_ask_of_the_past_and_of_hours_costs_nobody_his_prices() -> None:
+    adapter = make()
+    [ticks] = sent(adapter.subscribe(["R_50"]))
+    [hours_] = asked_in(confirm(adapter, ticks["req_id"]))
+    told = hear(adapter, error("Unauthorized", req_id=hours_["req_id"], kind="contracts_for"))
+    assert told == (Unknown("error: Unauthorized"),)
+    [request] = sent(adapter.ask_history(wish(seconds=10)))
+    told = hear(adapter, error("Unauthorized", req_id=request["req_id"], kind="history"))
+    assert told == (HistoryPage(5, reason="Because. (Unauthorized)"),)
+
+
 def test_history_that_is_too_much_costs_nobody_his_prices() -> None:
     adapter = watching("R_50")
     [request] = sent(adapter.ask_history(wish(seconds=10)))

@@ -94,6 +94,9 @@ def test_an_unknown_pair_has_no_history() -> None:
     [
         b'{"error":["EGeneral:Too many requests"]}',
         b'{"error":["EService:Unavailable"]}',
+        b'{"error":["EGeneral:Temporary lockout"]}',
+        b'{"error":["EGeneral:Internal error"]}',
+        b'{"error":["moon phase"]}',
         b"<html>502</html>",
         b"",
         b"[]",

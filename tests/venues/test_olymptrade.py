@@ -138,10 +138,23 @@ def test_an_invalid_token_is_permanent_and_says_what_to_do() -> None:
         assert "marketd token set olymp" in said.format(venue="olymp")
 
 
-def test_the_opening_asks_for_everything_that_is_pushed_in_one_flat_list() -> None:
-    sent = message(*adapter().opening())
-    assert sent["e"] == 98
-    assert {21, 22, 26, 55, 75, 183, 1054} <= set(sent["d"])
+def test_the_opening_asks_for_what_no_recording_shows_by_itself() -> None:
+    recorded, others = [message(frame) for frame in adapter().opening()]
+    assert {recorded["e"], others["e"]} == {98}
+    web_client = {code for frame in sent_codes() for code in frame}
+    assert {22, 26, 55, 75, 1054} <= set(recorded["d"]) <= web_client
+    assert {21, 183} <= set(others["d"])
+    assert not set(others["d"]) & web_client
+
+
+def test_the_opening_does_not_ask_who_the_user_is() -> None:
+    assert 110 not in {code for frame in adapter().opening() for code in message(frame)["d"]}
+
+
+def sent_codes() -> list[list[int]]:
+    """What the web client subscribed, as recorded 2025-07-04."""
+    sent = [json.loads(frame)[0] for frame in recorded(Direction.OUT)]
+    return [each["d"] for each in sent if each["e"] == 98]
 
 
 def test_ids_are_like_the_web_clients_and_never_the_same() -> None:
@@ -761,6 +774,21 @@ def test_candles_that_are_rejected_twice_are_not_to_be_had_and_cost_nobody_his_s
     (first,) = client.ask_history(wish(1))
     (second,) = sends(client.receive(reject(first, "invalid_request", "no")))
     assert only(client.receive(reject(second, "invalid_request", "no"))) == HistoryPage(7, reason="no")
+
+
+def test_an_error_about_candles_that_nobody_knows_decides_nothing() -> None:
+    client = adapter()
+    (first,) = client.ask_history(wish(1))
+    assert client.receive(reject(first, "moon_phase")) == [Unknown("error moon_phase of 10")]
+
+
+def test_a_candle_may_have_no_volume() -> None:
+    client = adapter()
+    (first,) = client.ask_history(wish(1))
+    told = answer(first, d=[{"p": "EURUSD", "candles": [{**candle(0), "volume": None}]}])
+    page = only(client.receive(told))
+    assert isinstance(page, HistoryPage)
+    assert [each.volume for each in page.candles] == [0.0]
 
 
 def test_a_second_answer_to_a_wish_is_late() -> None:
