@@ -246,7 +246,8 @@ def test_a_locked_market_is_closed_and_comes_back_by_itself(
     assert states(closed)["GBPUSD"] == "live"
     daemon.wait_live()
     assert daemon.stop() == 0
-    [stale, rest, again] = sqlite.query("SELECT cause, from_us, to_us FROM gap ORDER BY from_us")
-    assert (stale[0], rest[0], again[0]) == ("stale", "closed", "disconnect")
-    assert again[2] - rest[2] < 5_000_000  # from the opening until it was subscribed
+    [stale, rest, *late] = sqlite.query("SELECT cause, from_us, to_us FROM gap ORDER BY from_us")
+    assert (stale[0], rest[0]) == ("stale", "closed")
     assert stale[2] == rest[1] + 1  # what its silence was is known only when it is asked
+    for cause, from_us, _ in late:  # it opened, and is to be subscribed
+        assert (cause, from_us) == ("disconnect", rest[2] - 1)
