@@ -21,18 +21,28 @@ def main() -> None:
     symbols = sys.argv[1].split(",")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"listening on ws://127.0.0.1:{listener.getsockname()[1]}/stream", flush=True)
-        client, _ = listener.accept()
-        shake_hands(client)
+        client = next_client(listener)
         answer_until_subscribed(client, len(symbols))
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):  # the client has seen enough
             flood(client, [symbol.lower() for symbol in symbols])
 
 
-def shake_hands(client: socket.socket) -> None:
-    request = b""
-    while b"\r\n\r\n" not in request:
-        request += client.recv(4096)
+def next_client(listener: socket.socket) -> socket.socket:
+    """Return the first one that opens a web socket; who asks for a list of markets gets none."""
+    while True:
+        client, _ = listener.accept()
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += client.recv(4096)
+        if b"upgrade: websocket" in request.lower():
+            shake_hands(client, request)
+            return client
+        client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        client.close()
+
+
+def shake_hands(client: socket.socket, request: bytes) -> None:
     headers = dict(line.lower().split(b": ", 1) for line in request.split(b"\r\n")[1:] if b": " in line)
     key = next(
         line.split(b": ", 1)[1]
