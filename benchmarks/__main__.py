@@ -28,6 +28,7 @@ from benchmarks.harness import (
     pinned,
     venue,
 )
+from venues import PROTOCOLS
 from venues.simulated.prices import FX_PAIRS
 
 PAIRS = tuple(FX_PAIRS)
@@ -59,6 +60,7 @@ def bench() -> None:
         pin_server(server)
         floods(server)
         paced(server)
+        protocols()
         many(server)
 
 
@@ -100,6 +102,17 @@ def paced(server: MariaDB) -> None:
         for name, storage in (("SQLite", ""), ("MariaDB", on(server))):
             with venue(PAIRS, rate=rate) as url, daemon(url, PAIRS, storage=storage) as running:
                 with_counters(f"27 markets × {rate}/s, {name}", running, server if storage else None)
+
+
+def protocols() -> None:
+    """The same of every other venue: what differs is the adapter, and what it keeps."""
+    for protocol in (name for name in PROTOCOLS if name != "binance"):
+        for rate in (2, 20):
+            with (
+                venue(PAIRS, rate=rate, protocol=protocol) as url,
+                daemon(url, PAIRS, protocol=protocol) as running,
+            ):
+                with_counters(f"27 markets × {rate}/s, {protocol}", running, None)
 
 
 def many(server: MariaDB) -> None:
