@@ -17,6 +17,8 @@ AHEAD_US = 365 * 86_400_000_000
 class Intake:
     """Takes in the prices of one socket. Awaits nothing; owns nothing but what the tree gave it."""
 
+    __slots__ = ("_place", "_row")
+
     def __init__(self, place: ConnectionPlace) -> None:
         self._place = place
         self._row = place.row

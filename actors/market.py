@@ -43,6 +43,8 @@ class Market:
     candle after it is partial and not handed on; recording does not depend on it.
     """
 
+    __slots__ = ("_place", "_row", "candles", "last_tick")
+
     def __init__(self, place: MarketPlace) -> None:
         self._place = place
         self._row = place.row

@@ -113,6 +113,21 @@ class CandleBuilder:
     the table, the live one is not.
     """
 
+    __slots__ = (
+        "_close",
+        "_end_us",
+        "_high",
+        "_is_whole",
+        "_low",
+        "_market",
+        "_open",
+        "_open_us",
+        "_span_us",
+        "_ticks",
+        "_timeframe_s",
+        "_volume",
+    )
+
     def __init__(self, *, market: str, timeframe_s: int) -> None:
         self._market = market
         self._timeframe_s = timeframe_s

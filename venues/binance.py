@@ -93,6 +93,8 @@ decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class BinanceAdapter:
     """One socket's subscriptions and frames."""
 
+    __slots__ = ("_asked", "_fields", "_is_time_asked", "_last_id", "_read", "_stream_name", "_symbols")
+
     def __init__(self, context: SessionContext) -> None:
         self._stream_name = STREAM_NAMES[context.settings.source or VENUE.default_source]
         self._symbols: dict[str, str] = {}  # "eurusdt@aggTrade" → the symbol

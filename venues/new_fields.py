@@ -12,6 +12,8 @@ MOST_FIELDS = 10  # named in one event
 class FieldWatch:
     """One session's looks at its messages, by kind; `known` are the fields that are documented."""
 
+    __slots__ = ("_known", "_left")
+
     def __init__(self, known: Mapping[str, frozenset[str]]) -> None:
         self._known = known
         self._left = dict.fromkeys(known, 0)

@@ -10,6 +10,8 @@ from venues.protocol import Adapter
 class Subscriptions:
     """The subscriptions of one session of one connection."""
 
+    __slots__ = ("_adapter", "_adopted", "_asked", "_confirmed", "_session", "_venue")
+
     def __init__(self, *, adapter: Adapter, venue: str, session: int) -> None:
         self._adapter = adapter
         self._venue = venue

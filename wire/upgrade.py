@@ -21,6 +21,8 @@ class UpgradeStream(trio.abc.Stream):
     came, else ConnectionLost.
     """
 
+    __slots__ = ("_answer", "_stream", "is_done")
+
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._answer = bytearray()

@@ -62,6 +62,8 @@ FOREIGN_ERRORS = (
 class Socket:
     """One open web socket. After any of its errors it is to be left, not used again."""
 
+    __slots__ = ("_connection", "_nursery")
+
     def __init__(self, connection: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
         self._connection = connection
         self._nursery = nursery

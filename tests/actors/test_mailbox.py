@@ -91,6 +91,64 @@ async def test_a_receiver_that_is_cancelled_loses_nothing() -> None:
     assert (box.used, drain(box)) == (1, [[1]])
 
 
+async def test_each_batch_goes_to_exactly_one_of_those_who_wait_in_their_order() -> None:
+    box = batches()
+    got: list[tuple[str, list[int]]] = []
+
+    async def receive(name: str) -> None:
+        got.append((name, await box.get()))
+
+    async with trio.open_nursery() as nursery:
+        for name in ("first", "second"):
+            nursery.start_soon(receive, name)
+            await wait_all_tasks_blocked()
+        box.put_nowait([1])
+        box.put_nowait([2])
+        box.put_nowait([3])  # nobody waits for it
+    assert sorted(got) == [("first", [1]), ("second", [2])]
+    assert (box.used, drain(box)) == (1, [[3]])
+
+
+async def test_what_was_handed_over_before_a_cancel_is_not_lost() -> None:
+    box = batches()
+    got: list[list[int]] = []
+
+    async def receive() -> None:
+        got.append(await box.get())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        box.put_nowait([1])
+        nursery.cancel_scope.cancel()
+    assert (got, box.used) == ([[1]], 0)
+
+
+async def test_who_is_cancelled_before_takes_nothing() -> None:
+    box = batches()
+    box.put_nowait([1])
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await box.get()
+    assert drain(box) == [[1]]
+
+
+@given(st.lists(st.sampled_from(("put", "take"))))
+def test_messages_come_out_in_order_however_puts_and_takes_mix(steps: list[str]) -> None:
+    box = Mailbox[int](name="test", bound=1_000)
+    waiting: list[int] = []
+    for number, step in enumerate(steps):
+        if step == "put":
+            box.put_nowait(number)
+            waiting.append(number)
+        elif waiting:
+            assert box.get_nowait() == waiting.pop(0)
+        else:
+            with pytest.raises(trio.WouldBlock):
+                box.get_nowait()
+        assert box.used == len(waiting)
+
+
 # --- messages ---------------------------------------------------------------------------------
 
 
@@ -109,6 +167,29 @@ async def test_a_sender_may_wait_for_room(autojump_clock: trio.testing.MockClock
         assert await box.get() == "first"
     assert box.get_nowait() == "second"
     assert box.dropped == 0
+
+
+async def test_of_several_senders_who_wait_as_many_go_on_as_there_is_room_for() -> None:
+    box = Mailbox[str](name="test", bound=1)
+    box.put_nowait("first")
+    async with trio.open_nursery() as nursery:
+        for message in ("second", "third"):
+            nursery.start_soon(box.put, message)
+        await wait_all_tasks_blocked()
+        assert box.get_nowait() == "first"
+        await wait_all_tasks_blocked()
+        assert box.used == 1
+        assert {await box.get(), await box.get()} == {"second", "third"}
+
+
+async def test_a_sender_that_is_cancelled_has_sent_nothing() -> None:
+    box = Mailbox[str](name="test", bound=1)
+    box.put_nowait("first")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.put, "second")
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert (box.get_nowait(), box.used) == ("first", 0)
 
 
 # --- answers ----------------------------------------------------------------------------------
