@@ -45,6 +45,8 @@ class BatchMailbox(Generic[Batch]):
     `on_drop` is told each of them.
     """
 
+    __slots__ = ("_on_drop", "_receive", "_send", "bound", "dropped", "name", "peak", "used")
+
     def __init__(self, *, name: str, bound: int, on_drop: Callable[[Batch], None] = _ignore) -> None:
         self.name = name
         self._on_drop = on_drop
@@ -88,6 +90,8 @@ class BatchMailbox(Generic[Batch]):
 
 class Mailbox(Generic[Message]):
     """A trio memory channel of single messages with a bound; what does not fit is counted."""
+
+    __slots__ = ("_receive", "_send", "bound", "dropped", "name", "peak")
 
     def __init__(self, *, name: str, bound: int) -> None:
         self.name = name
@@ -143,6 +147,8 @@ class Inbox:
 class Answer(Generic[Value]):
     """The answer to one request: set once, or failed with an error of ours."""
 
+    __slots__ = ("_error", "_event", "_value")
+
     def __init__(self) -> None:
         self._event = trio.Event()
         self._value: Value | None = None
@@ -174,6 +180,8 @@ class Link:
     Each opening has a number of its own, so that a market which waited at the gate can tell that
     the socket it was waiting for is gone. Written by the connection actor only.
     """
+
+    __slots__ = ("_changed", "is_up", "session")
 
     def __init__(self) -> None:
         self.session = 0
