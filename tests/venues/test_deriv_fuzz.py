@@ -1,14 +1,13 @@
 import contextlib
-import copy
 import json
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 import pytest
 from deriv_pair import ID, TICK, confirm, context, error, past_page
 from hypothesis import example, given
 from hypothesis import strategies as st
+from spoilt import spoil
 
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate, check_update
@@ -134,46 +133,12 @@ LEAVES = (
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 KEYS = sorted({key for message in REAL for key in message} | {"error", "code", "symbol", "epoch", "quote"})
 
-ODD: list[Any] = [None, True, "", "x", -1, 0, 1.5, 2**63, 10**40, 1e300, [], {}, [[]], {"": 0}, "9" * 400]
-
-
-def spoil(frame: str, random: Random) -> str | bytes:
-    """Change a real frame as wires and programmers do."""
-    way = random.randrange(4)
-    if way == 0:
-        data = bytearray(frame.encode())
-        for _ in range(random.randint(1, 4)):
-            data[random.randrange(len(data))] = random.randrange(256)
-        return bytes(data)
-    if way == 1:
-        return frame[: random.randrange(len(frame))]
-    value = json.loads(frame)
-    for _ in range(random.randint(1, 3)):
-        _spoil_value(value, random)
-    return json.dumps(value)
-
-
-def _spoil_value(value: Any, random: Random) -> None:
-    """Replace, drop, add or double one thing somewhere in it."""
-    while isinstance(value, dict | list) and value:
-        key = random.choice(list(value) if isinstance(value, dict) else range(len(value)))
-        inner = value[key]
-        if isinstance(inner, dict | list) and inner and random.random() < 0.7:
-            value = inner
-        elif random.random() < 0.2:
-            del value[key]
-            return
-        elif isinstance(value, list) and random.random() < 0.3:
-            value.append(copy.deepcopy(inner))
-            return
-        else:
-            name = random.choice(KEYS) if isinstance(value, dict) and random.random() < 0.2 else key
-            value[name] = copy.deepcopy(random.choice(ODD))
-            return
-
-
 GARBAGE = (
-    st.builds(lambda frame, seed: spoil(frame, Random(seed)), st.sampled_from(FRAMES), st.integers(0, 2**32))
+    st.builds(
+        lambda frame, seed: spoil(frame, Random(seed), keys=KEYS),
+        st.sampled_from(FRAMES),
+        st.integers(0, 2**32),
+    )
     | st.sampled_from(FRAMES)
     | st.text()
     | st.text(alphabet='{}[]":,0123456789eE+-.\\udnul', max_size=60)
@@ -203,4 +168,4 @@ def test_nothing_but_a_protocol_error_escapes(frames: list[str | bytes]) -> None
 def test_a_million_spoilt_frames(part: int) -> None:
     random = Random(part)
     for _ in range(25_000):
-        take_all([spoil(random.choice(FRAMES), random) for _ in range(10)])
+        take_all([spoil(random.choice(FRAMES), random, keys=KEYS) for _ in range(10)])

@@ -1,15 +1,14 @@
 """Whatever comes, the adapter says what it understood or raises the one error it may raise."""
 
 import contextlib
-import copy
 import json
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from spoilt import spoil
 
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate, check_update
@@ -137,47 +136,10 @@ def test_nothing_but_a_protocol_error_escapes(frame: str | bytes) -> None:
         take(adapter(), frame)
 
 
-def mutate(frame: str, random: Random) -> str | bytes:
-    """Change a real frame in one of the ways that wires and programmers do."""
-    way = random.randrange(4)
-    if way == 0:
-        data = bytearray(frame.encode())
-        for _ in range(random.randint(1, 4)):
-            data[random.randrange(len(data))] = random.randrange(256)
-        return bytes(data)
-    if way == 1:
-        return frame[: random.randrange(len(frame))]
-    value = json.loads(frame)
-    for _ in range(random.randint(1, 3)):
-        _mutate_value(value, random)
-    return json.dumps(value)
-
-
-ODD: list[Any] = [None, True, "", "x", -1, 0, 1.5, 2**63, 10**40, 1e300, [], {}, [[]], {"": 0}, float("nan")]
-
-
-def _mutate_value(value: Any, random: Random) -> None:
-    """Replace, drop or double one thing somewhere in it."""
-    while isinstance(value, dict | list) and value:
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        key = random.choice(keys)
-        inner = value[key]
-        if isinstance(inner, dict | list) and inner and random.random() < 0.8:
-            value = inner
-            continue
-        if random.random() < 0.2:
-            del value[key]
-        elif isinstance(value, list) and random.random() < 0.3:
-            value.append(copy.deepcopy(inner))
-        else:
-            value[key] = copy.deepcopy(random.choice(ODD))  # or it would hold itself one day
-        return
-
-
 @given(frame=st.sampled_from(FRAMES), seed=st.integers(0, 2**32))
 def test_a_real_frame_that_was_spoilt_is_understood_or_a_protocol_error(frame: str, seed: int) -> None:
     with contextlib.suppress(RemoteProtocolError):
-        take(adapter(), mutate(frame, Random(seed)))
+        take(adapter(), spoil(frame, Random(seed)))
 
 
 @given(frames=st.lists(st.sampled_from(FRAMES), max_size=8), seed=st.integers(0, 2**32))
@@ -186,7 +148,7 @@ def test_a_session_survives_any_order_of_frames(frames: list[str], seed: int) ->
     client, random = adapter(), Random(seed)
     for frame in frames:
         with contextlib.suppress(RemoteProtocolError):
-            take(client, mutate(frame, random) if random.random() < 0.5 else frame)
+            take(client, spoil(frame, random) if random.random() < 0.5 else frame)
 
 
 @pytest.mark.soak
@@ -200,4 +162,4 @@ def test_a_million_spoilt_frames(part: int) -> None:
             client = adapter()
         frame = random.choice(FRAMES if number % 100 == 0 else short)
         with contextlib.suppress(RemoteProtocolError):
-            take(client, mutate(frame, random))
+            take(client, spoil(frame, random))
