@@ -2,7 +2,10 @@
 
 import argparse
 import math
+import signal
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -84,11 +87,10 @@ def _say_what_runs(directory: Path, name: str) -> None:
 def _run(probe: Probe, findings: Findings, catalog: Catalog) -> str:
     """Return what ended the session early, if anything did; what was found until then counts."""
     try:
-        trio.run(probe.run, findings, catalog)
+        if not trio.run(_run_until_ctrl_c, partial(probe.run, findings, catalog)):
+            return "the rest: stopped by Ctrl-C"
     except (MarketdError, BaseExceptionGroup) as group:
         error = worst(group)
-        if isinstance(error, KeyboardInterrupt):
-            return "the rest: stopped by Ctrl-C"
         if not isinstance(error, MarketdError) or isinstance(error, ConfigError | InvariantError):
             raise
         return str(error)
@@ -96,6 +98,25 @@ def _run(probe: Probe, findings: Findings, catalog: Catalog) -> str:
         if probe.recorder is not None:
             probe.recorder.close()
     return ""
+
+
+async def _run_until_ctrl_c(run: Callable[[], Awaitable[None]]) -> bool:
+    """Run it to its end; return False where Ctrl-C ended it before."""
+    has_ended = False
+    with trio.open_signal_receiver(signal.SIGINT) as presses:
+        async with trio.open_nursery() as nursery:
+
+            async def run_and_end() -> None:
+                nonlocal has_ended
+                await run()
+                has_ended = True
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(run_and_end)
+            async for _ in presses:
+                nursery.cancel_scope.cancel()
+                break
+    return has_ended
 
 
 # --- what is printed --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trees import SYMBOLS, Grown, grown_tree, until
 
+from actors.mailbox import Mailbox
 from domain.clock import now_us
 from domain.errors import RejectedError, StorageBusy
 from domain.gaps import Cause
@@ -57,7 +58,7 @@ async def test_a_stopped_market_takes_no_price_while_the_venue_has_not_heard_of_
         await grown.all_live()
         branch, other = grown.tree.markets["EURUSD@sim"], grown.tree.markets["GBPUSD@sim"]
         with monkeypatch.context() as patched:
-            patched.setattr(branch.connection.place.requests, "put_nowait", lambda _: False)
+            patched.setattr(Mailbox, "put_nowait", lambda *_: False)
             await grown.ask("market", action="stop", markets=["EURUSD@sim"])
         ticks, others = branch.port.row.ticks, other.port.row.ticks
         await until(lambda: other.port.row.ticks > others + 5)
