@@ -9,7 +9,8 @@ from domain.clock import now_us
 from domain.errors import ConnectionLost, MarketdError, PermanentError, UnknownSymbol
 from domain.gaps import Cause
 from domain.messages import Answerable, AskHistory, Request, Resubscribe, Subscribe, Unsubscribe
-from venues.protocol import Adapter, HistoryPage
+from venues.offers import HistoryPage
+from venues.protocol import Adapter
 from venues.subscriptions import Subscriptions
 
 MOST_ASKED = 64  # pages of history that the venue owes us

@@ -28,7 +28,7 @@ from domain.unfilled import UnfilledGaps
 from storage.session import Session
 from storage.unfilled import unfilled_gaps
 from venues.filling import CandleFilling, Filling, Portion, TickFilling
-from venues.protocol import History, HistoryKind, HistoryPage, HistoryRequest
+from venues.offers import History, HistoryKind, HistoryPage, HistoryRequest
 from wire.backoff import delay_s
 
 ANSWER_WITHIN_S = 20.0  # a page; a venue that has not answered by then will not

@@ -14,7 +14,9 @@ from domain.messages import Request, Unsubscribe
 from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
-from venues.protocol import Balance, Venue, VenueSettings
+from venues.events import Balance
+from venues.protocol import Venue
+from venues.settings import VenueSettings
 
 if TYPE_CHECKING:
     from wire.recording import Recorder

@@ -18,12 +18,10 @@ from domain.instruments import Listing
 from domain.market import PriceUpdate, Tick
 from domain.messages import Request
 from domain.skew import ClockNews
-from venues.protocol import (
-    Adapter,
+from venues.events import (
     Balances,
     Closed,
     Denied,
-    HistoryPage,
     Leaving,
     NewFields,
     Payouts,
@@ -36,6 +34,8 @@ from venues.protocol import (
     Unknown,
     VenueEvent,
 )
+from venues.offers import HistoryPage
+from venues.protocol import Adapter
 
 MAX_UNDECODABLE = 20  # in a row: then the peer speaks another protocol, and the socket is dropped
 MOST_HELD = 65_536  # prices of a socket that is to take over

@@ -15,7 +15,8 @@ import msgspec
 
 from domain.market import PriceUpdate
 from venues import find_venue
-from venues.protocol import Adapter, SessionContext, VenueSettings
+from venues.protocol import Adapter, SessionContext
+from venues.settings import VenueSettings
 
 FRAMES, ROUNDS = 2_000, 30
 

@@ -42,7 +42,7 @@ class Unsubscribe:
 class AskHistory:
     """The venue is to be asked for history; answered with the venue's page.
 
-    `request` is a `venues.protocol.HistoryRequest` whose symbol is the settings'.
+    `request` is a `venues.offers.HistoryRequest` whose symbol is the settings'.
     """
 
     request: Any

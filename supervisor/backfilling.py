@@ -22,7 +22,7 @@ from supervisor.branches import MarketBranch, VenueBranch
 from supervisor.gate import Gate
 from supervisor.policy import RestartPolicy, SupervisionSettings, market_state
 from supervisor.supervise import Child
-from venues.protocol import History, HistoryPage, HistoryRequest, HttpRequest, RestHistory
+from venues.offers import History, HistoryPage, HistoryRequest, HttpRequest, RestHistory
 from wire.rest import Client
 
 DAY_US = 86_400 * 1_000_000

@@ -12,7 +12,7 @@ from storage.target import parse_target
 from supervisor.read_section import nearest, shown
 from supervisor.sections import MarketsSettings, Settings
 from venues import find_venue
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,8 @@ from domain.instruments import Catalog, Instrument, Listing
 from supervisor.probe_findings import Findings
 from supervisor.visit import LIST_WITHIN_S, Visitor, visiting
 from venues import find_venue
-from venues.protocol import Venue, VenueSettings
+from venues.protocol import Venue
+from venues.settings import VenueSettings
 from wire.recording import Recorder
 from wire.rest import fetch
 

@@ -8,11 +8,10 @@ import attrs
 from domain.instruments import Catalog, Listing, StakeLimit
 from domain.market import PriceUpdate
 from domain.skew import ClockSkew
-from venues.protocol import (
+from venues.events import (
     Balance,
     Balances,
     Closed,
-    HistoryPage,
     Leaving,
     NewFields,
     Payouts,
@@ -21,11 +20,11 @@ from venues.protocol import (
     ServerTime,
     StakeLimits,
     Subscribed,
-    TokenUse,
     Unknown,
-    Venue,
     VenueEvent,
 )
+from venues.offers import HistoryPage
+from venues.protocol import TokenUse, Venue
 
 # What each event is called in the table; `Send` is ours and no frame's.
 KINDS: Mapping[type, str] = {

@@ -18,7 +18,7 @@ from supervisor.sections import (
     TradingSettings,
 )
 from supervisor.settings import UNUSED_KEYS, UNUSED_SECTIONS
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 # In the order of a settings file: heading, name as in UNUSED_KEYS, class.
 SECTION_ORDER: tuple[tuple[str, str, type[Any]], ...] = (

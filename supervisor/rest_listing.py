@@ -9,7 +9,7 @@ from actors.ports import VenuePlace
 from domain.clock import now_us
 from domain.errors import MarketdError
 from domain.events import Event, emit
-from venues.protocol import RestListing
+from venues.offers import RestListing
 from wire.rest import fetch
 
 GOOD_FOR_S = 6 * 3600.0  # a list; asked for again only when a connection is opened

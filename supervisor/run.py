@@ -37,7 +37,7 @@ from supervisor.settings import (
 from supervisor.token_files import make_folder, token_path, write_token
 from supervisor.tree import Tree
 from supervisor.version import VERSION
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 if TYPE_CHECKING:
     from wire.recording import Recorder

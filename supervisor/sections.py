@@ -10,7 +10,7 @@ from attrs import validators
 
 from storage.settings import StorageSettings
 from supervisor.policy import SupervisionSettings
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 ALERT_LEVELS = ("on", "silent", "off")
 CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"

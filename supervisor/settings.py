@@ -22,7 +22,7 @@ from supervisor.sections import (
     StrategySettings,
     TradingSettings,
 )
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 __all__ = [
     "MarketSpec",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from domain.errors import PermanentError
 from domain.token import MAX_CHARACTERS, clean_token
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 FOLDER = "tokens"  # in the state directory, mode 0700
 READ_BYTES = 4 * MAX_CHARACTERS  # more is no token

@@ -7,7 +7,8 @@ import attrs
 
 from domain.errors import PermanentError, RejectedError, RemoteProtocolError, RetryableError
 from domain.token import LAST_HOURS_US, TokenState, clean_token
-from venues.protocol import FreshToken, HttpRequest, RefreshToken, VenueSettings
+from venues.offers import FreshToken, HttpRequest, RefreshToken
+from venues.settings import VenueSettings
 from wire.rest import Answer
 
 MOST_TRIES = 3  # then never again, until somebody changes a file

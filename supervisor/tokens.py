@@ -13,7 +13,9 @@ from domain.events import Event, emit
 from domain.token import Stage, TokenState, duration_text, expiry_us, stage_of
 from supervisor.token_files import Stamp, read_token, refresh_path, stamp_of, token_path, write_token
 from supervisor.token_refresh import FAILURES, Fetch, RefreshPlan, ask_fresh_token, is_final
-from venues.protocol import RefreshToken, TokenUse, Venue, VenueSettings
+from venues.offers import RefreshToken
+from venues.protocol import TokenUse, Venue
+from venues.settings import VenueSettings
 from wire import rest
 
 LOOK_EVERY_S = 2.0  # a changed file is to be noticed within 5 s

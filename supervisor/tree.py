@@ -43,7 +43,7 @@ from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from supervisor.tokens import Tokens
 from venues import find_venue
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 if TYPE_CHECKING:
     from wire.recording import Recorder

@@ -20,18 +20,9 @@ from domain.instruments import Catalog, Listing
 from supervisor.policy import worst
 from supervisor.token_files import read_token, token_path
 from venues import find_venue
-from venues.protocol import (
-    Denied,
-    Payouts,
-    Send,
-    SessionContext,
-    StakeLimits,
-    Throttled,
-    TokenUse,
-    Venue,
-    VenueEvent,
-    VenueSettings,
-)
+from venues.events import Denied, Payouts, Send, StakeLimits, Throttled, VenueEvent
+from venues.protocol import SessionContext, TokenUse, Venue
+from venues.settings import VenueSettings
 from venues.verdict import verdict
 from wire.recording import Recorder
 from wire.rest import fetch

@@ -10,7 +10,9 @@ import jsonschema
 from hosts import HostKeepsAll
 
 from venues.deriv import VENUE, DerivAdapter
-from venues.protocol import Send, SessionContext, VenueEvent, VenueSettings
+from venues.events import Send, VenueEvent
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from venues.simulated.deriv import SimulatedDeriv
 from venues.simulated.hours import Hours
 from venues.simulated.prices import PricePath

@@ -22,7 +22,8 @@ from domain.skew import ClockSkew
 from domain.stamping import Stamper
 from domain.states import ConnectionRow, MarketRow
 from venues import find_venue
-from venues.protocol import Venue, VenueSettings
+from venues.protocol import Venue
+from venues.settings import VenueSettings
 from wire.recording import Recorder
 
 CLOSED_URL = f"ws://{HOST}:1/"  # tcpmux: nobody listens there

@@ -24,7 +24,7 @@ from supervisor.sections import MarketsSettings, Settings
 from supervisor.simulate.options import SimulateOptions
 from supervisor.simulate.service import serve
 from supervisor.tree import Tree
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 from venues.simulated.faults import Fault
 
 GUARD_S = 30.0  # against hanging

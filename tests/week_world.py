@@ -28,7 +28,7 @@ from supervisor.simulate.replay import play_nothing
 from supervisor.simulate.server import Address, Server
 from supervisor.token_files import make_folder, token_path, write_token
 from supervisor.tree import Tree
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 from venues.simulated.binance import SimulatedBinance
 from venues.simulated.faults import Fault, Kind, Schedule
 from venues.simulated.hours import Hours

@@ -13,19 +13,10 @@ import msgspec
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate
 from venues.binance_rest import HISTORY, LISTING, to_us
+from venues.events import Leaving, Refused, ServerTime, Subscribed, Unknown, VenueEvent
 from venues.new_fields import FieldWatch
-from venues.protocol import (
-    Budget,
-    HistoryRequest,
-    Leaving,
-    Refused,
-    ServerTime,
-    SessionContext,
-    Subscribed,
-    Unknown,
-    Venue,
-    VenueEvent,
-)
+from venues.offers import HistoryRequest
+from venues.protocol import Budget, SessionContext, Venue
 from venues.samples import MOST_LETTERS, sample, short
 
 STREAM_NAMES = {"trades": "aggTrade", "quotes": "bookTicker"}

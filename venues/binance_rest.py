@@ -9,7 +9,7 @@ from domain.errors import RemoteProtocolError
 from domain.instruments import Instrument, Listing
 from domain.market import SYMBOL_PATTERN, PriceUpdate, check_update
 from venues.history_pages import page_of
-from venues.protocol import (
+from venues.offers import (
     History,
     HistoryKind,
     HistoryPage,

@@ -28,25 +28,20 @@ from venues.deriv_frames import (
 from venues.deriv_history import TIMEFRAMES_S, DerivHistory
 from venues.deriv_listing import DerivListing
 from venues.deriv_subscriptions import DerivSubscriptions
-from venues.new_fields import FieldWatch
-from venues.protocol import (
+from venues.events import (
     Balances,
-    Budget,
     Closed,
-    History,
-    HistoryKind,
-    HistoryRequest,
     NewFields,
     Refused,
     Send,
     ServerTime,
-    SessionContext,
     Subscribed,
-    TokenUse,
     Unknown,
-    Venue,
     VenueEvent,
 )
+from venues.new_fields import FieldWatch
+from venues.offers import History, HistoryKind, HistoryRequest
+from venues.protocol import Budget, SessionContext, TokenUse, Venue
 from venues.samples import MOST_LETTERS, sample
 
 MAY_PASS = (Failure.THROTTLED, Failure.PASSING, Failure.CLOSED)

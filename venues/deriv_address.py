@@ -4,7 +4,8 @@ import re
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from domain.errors import ConfigError, PermanentError
-from venues.protocol import Upgrade, VenueSettings
+from venues.protocol import Upgrade
+from venues.settings import VenueSettings
 
 NEW_URL = "wss://api.derivws.com/trading/v1/options/ws/public"
 LEGACY_URL = "wss://ws.derivws.com/websockets/v3"

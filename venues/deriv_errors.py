@@ -4,7 +4,7 @@ import enum
 from collections.abc import Sequence
 
 from venues.deriv_frames import DerivError
-from venues.protocol import Denied, Throttled
+from venues.events import Denied, Throttled
 from venues.samples import MOST_LETTERS, short
 
 PATIENCE_S = 60.0  # the shorter of the budgets' two windows

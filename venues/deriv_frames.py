@@ -14,7 +14,7 @@ import msgspec
 
 from domain.errors import RemoteProtocolError
 from domain.market import MAX_INTEGER, PriceUpdate
-from venues.protocol import Balance
+from venues.events import Balance
 
 Number = int | float | str
 SECOND_US = 1_000_000

@@ -12,7 +12,8 @@ import msgspec
 from domain.errors import LocalProtocolError
 from domain.market import PriceUpdate, check_update
 from venues.deriv_frames import SECOND_US, Number, read_number, read_seconds, request
-from venues.protocol import HistoryPage, HistoryRequest, Send, VenueCandle
+from venues.events import Send
+from venues.offers import HistoryPage, HistoryRequest, VenueCandle
 
 MOST_A_PAGE = 5_000  # ticks or candles; more are not given, whatever is asked for. The API's docs, 2026-06
 # ticks_history/send.json: what `granularity` takes, in seconds

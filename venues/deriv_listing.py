@@ -7,7 +7,7 @@ import msgspec
 
 from domain.instruments import Instrument, Listing, StakeLimit
 from venues.deriv_frames import SECOND_US, UNREADABLE, read_seconds, request
-from venues.protocol import StakeLimits, Unknown
+from venues.events import StakeLimits, Unknown
 
 HOURS_HOLD_US = 6 * 3_600 * SECOND_US  # hours are those of a day: asked again four times in it
 HOURS_ASK_US = 600 * SECOND_US  # hours that are over are asked again, no sooner than so

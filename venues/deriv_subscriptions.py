@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from venues.deriv_frames import request
-from venues.protocol import Send, Subscribed
+from venues.events import Send, Subscribed
 
 NextId = Callable[[], int]
 

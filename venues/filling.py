@@ -12,7 +12,7 @@ from domain.clock import as_text
 from domain.errors import RemoteProtocolError
 from domain.gaps import Fill, Gap, GapFill
 from domain.market import HistoryCandle, PriceUpdate, Tick, check_update
-from venues.protocol import HistoryPage, VenueCandle
+from venues.offers import HistoryPage, VenueCandle
 
 MOST_PAGES = 200  # of a gap: then it stays partly filled until the next time somebody looks for such
 NOTE_LENGTH = 255  # characters, as in the schema

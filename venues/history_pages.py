@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from domain.market import PriceUpdate
-from venues.protocol import HistoryPage, HistoryRequest
+from venues.offers import HistoryPage, HistoryRequest
 
 
 def page_of(

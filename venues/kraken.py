@@ -11,6 +11,7 @@ import msgspec
 
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate
+from venues.events import Send, ServerTime, Throttled, Unknown, VenueEvent
 from venues.kraken_listing import is_system_open, read_listing
 from venues.kraken_rest import HISTORY
 from venues.kraken_subscriptions import KrakenSubscriptions
@@ -30,17 +31,8 @@ from venues.kraken_wire import (
     read_time,
 )
 from venues.new_fields import FieldWatch
-from venues.protocol import (
-    Budget,
-    HistoryRequest,
-    Send,
-    ServerTime,
-    SessionContext,
-    Throttled,
-    Unknown,
-    Venue,
-    VenueEvent,
-)
+from venues.offers import HistoryRequest
+from venues.protocol import Budget, SessionContext, Venue
 from venues.samples import MOST_LETTERS, sample, short
 
 CHANNELS = {"trades": "trade", "quotes": "ticker"}

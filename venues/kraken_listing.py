@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from domain.instruments import Instrument, Listing
+from venues.events import Unknown, VenueEvent
 from venues.kraken_wire import KrakenInstruments, KrakenPair
-from venues.protocol import Unknown, VenueEvent
 from venues.samples import MOST_LETTERS
 
 # The venue as a whole: in cancel_only and maintenance no orders are matched. In post_only neither,

@@ -8,7 +8,7 @@ import msgspec
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues.history_pages import page_of
-from venues.protocol import History, HistoryKind, HistoryPage, HistoryRequest, HttpRequest, RestHistory
+from venues.offers import History, HistoryKind, HistoryPage, HistoryRequest, HttpRequest, RestHistory
 from venues.samples import sample, short
 
 MOST_TRADES = 1_000  # a page

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from venues.events import Refused, Subscribed, Unknown, VenueEvent
 from venues.kraken_wire import KrakenMessage
-from venues.protocol import Refused, Subscribed, Unknown, VenueEvent
 from venues.samples import short
 
 ALREADY = "already subscribed"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from venues.protocol import NewFields
+from venues.events import NewFields
 from venues.samples import MOST_LETTERS
 
 LOOK_EVERY = 1_000  # messages of a kind; the first is always looked at

@@ -12,6 +12,8 @@ import msgspec
 from domain.errors import InvariantError, RemoteProtocolError
 from domain.market import PriceUpdate
 from venues import olymptrade_frames as frames
+from venues.events import Payouts, Unknown, VenueEvent
+from venues.offers import History, HistoryKind, HistoryPage, HistoryRequest
 from venues.olymptrade_account import Account
 from venues.olymptrade_envelope import OlympMessage, is_rejection, make_frame, read_error, read_frame
 from venues.olymptrade_fields import KINDS, make_watch, new_fields
@@ -21,22 +23,9 @@ from venues.olymptrade_instruments import InstrumentList
 from venues.olymptrade_subscriptions import LATE, NO_SUCH_MARKET, TOO_FAST, OlympSubscriptions, unknown_error
 from venues.olymptrade_token import REFRESH_TOKEN
 from venues.olymptrade_upgrade import REFUSED_CLOSES, REFUSED_STATUSES, make_upgrade
-from venues.protocol import (
-    Budget,
-    History,
-    HistoryKind,
-    HistoryPage,
-    HistoryRequest,
-    Payouts,
-    SessionContext,
-    TokenUse,
-    Unknown,
-    Upgrade,
-    Venue,
-    VenueEvent,
-    VenueSettings,
-)
+from venues.protocol import Budget, SessionContext, TokenUse, Upgrade, Venue
 from venues.samples import sample
+from venues.settings import VenueSettings
 
 # Two requests: what the web client subscribes (recorded 2025-07-04), and what clients tell of. If the
 # venue should reject one for a code that it does not know, the other one brings what is needed most.

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from venues import olymptrade_frames as frames
+from venues.events import Balances, Send, Unknown, VenueEvent
 from venues.olymptrade_envelope import OlympMessage, make_frame
-from venues.protocol import Balances, Send, Unknown, VenueEvent
 
 
 class Account:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from venues.events import NewFields
 from venues.new_fields import FieldWatch
 from venues.olymptrade_frames import (
     BALANCES,
@@ -21,7 +22,6 @@ from venues.olymptrade_frames import (
     UNSUBSCRIBE,
     UNSUBSCRIBE_COMPANION,
 )
-from venues.protocol import NewFields
 
 
 def _words(text: str) -> frozenset[str]:

@@ -13,8 +13,9 @@ import msgspec
 from domain.errors import RemoteProtocolError
 from domain.instruments import StakeLimit
 from domain.market import MAX_INTEGER
+from venues.events import Balance, Balances, Payouts, ServerTime, StakeLimits
+from venues.offers import VenueCandle
 from venues.olymptrade_envelope import decode_each, decode_items
-from venues.protocol import Balance, Balances, Payouts, ServerTime, StakeLimits, VenueCandle
 
 SECOND_US = 1_000_000
 MOST_MONEY = Decimal(10) ** 12  # what a DECIMAL(20,8) holds

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import attrs
 
+from venues.events import Send, VenueEvent
+from venues.offers import HistoryPage, HistoryRequest, VenueCandle
 from venues.olymptrade_envelope import OlympMessage, make_frame
 from venues.olymptrade_frames import CANDLES, SECOND_US, read_candles
-from venues.protocol import HistoryPage, HistoryRequest, Send, VenueCandle, VenueEvent
 
 PART_CANDLES = 500  # at most, of one part
 MOST_PAGES = 50  # of one part

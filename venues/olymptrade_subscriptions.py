@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from venues.events import Closed, Refused, Send, Subscribed, Throttled, Unknown, VenueEvent
 from venues.olymptrade_envelope import OlympError, OlympMessage, is_rejection, make_frame, read_error
 from venues.olymptrade_frames import SUBSCRIBE, UNSUBSCRIBE, UNSUBSCRIBE_COMPANION
 from venues.olymptrade_line import Line, Wish
-from venues.protocol import Closed, Refused, Send, Subscribed, Throttled, Unknown, VenueEvent
 from venues.samples import MOST_LETTERS
 
 RETRY_AFTER_S = 60.0  # after a second `invalid_request`; nobody knows how long it takes

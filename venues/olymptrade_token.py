@@ -5,7 +5,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from domain.errors import RemoteProtocolError
-from venues.protocol import FreshToken, HttpRequest, RefreshToken, VenueSettings
+from venues.offers import FreshToken, HttpRequest, RefreshToken
+from venues.settings import VenueSettings
 
 HOST = "https://oauth.olymptrade.com"
 PATH = "/oauth2/token"

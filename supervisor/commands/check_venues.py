@@ -11,7 +11,8 @@ from supervisor.commands.findings import Finding, doubtful, failed, good
 from supervisor.settings import Settings
 from supervisor.token_files import read_token, token_path
 from venues import find_venue
-from venues.protocol import TokenUse, Venue, VenueSettings
+from venues.protocol import TokenUse, Venue
+from venues.settings import VenueSettings
 
 
 def check_venues(settings: Settings, *, state: Path) -> Iterator[Finding]:

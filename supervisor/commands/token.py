@@ -15,7 +15,8 @@ from supervisor.sections import Settings
 from supervisor.settings import find_config, load, state_dir
 from supervisor.token_files import READ_BYTES, make_folder, refresh_path, token_path, write_token
 from venues import find_venue
-from venues.protocol import TokenUse, VenueSettings
+from venues.protocol import TokenUse
+from venues.settings import VenueSettings
 
 USAGE = 2
 NOT_AN_ARGUMENT = (

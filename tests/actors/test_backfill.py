@@ -42,7 +42,7 @@ from domain.gaps import Gap, GapFill, GapLedger
 from domain.market import HistoryCandle, PriceUpdate, Tick
 from domain.unfilled import UnfilledGaps
 from storage.settings import StorageSettings
-from venues.protocol import History, HistoryKind, HistoryPage, HistoryRequest, VenueCandle
+from venues.offers import History, HistoryKind, HistoryPage, HistoryRequest, VenueCandle
 
 SECOND_US = 1_000_000
 BASE_US = 1_700_000_100 * SECOND_US  # whole minutes

@@ -27,7 +27,9 @@ from domain.errors import (
 from domain.market import PriceUpdate
 from domain.messages import Close, Resubscribe, Subscribe, Unsubscribe
 from venues import find_venue
-from venues.protocol import SessionContext, VenueEvent, VenueSettings
+from venues.events import VenueEvent
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from wire.recording import Direction, Recorder, read
 from wire.websocket import CLOSE_TIMEOUT_S
 

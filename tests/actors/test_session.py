@@ -24,11 +24,9 @@ from domain.market import PriceUpdate
 from domain.messages import AskHistory, Resubscribe, Subscribe, Unsubscribe
 from supervisor.logs import Folding
 from venues import find_venue
-from venues.protocol import (
+from venues.events import (
     Closed,
     Denied,
-    HistoryPage,
-    HistoryRequest,
     NewFields,
     Refused,
     Send,
@@ -38,6 +36,7 @@ from venues.protocol import (
     Unknown,
     VenueEvent,
 )
+from venues.offers import HistoryPage, HistoryRequest
 
 NOON = 1_795_694_400_000_000
 EURUSD = Instrument("frxEURUSD", "EUR/USD")

@@ -17,7 +17,8 @@ from supervisor.backfilling import ask_over_http, ask_over_socket, history_of
 from supervisor.policy import SupervisionSettings
 from supervisor.simulate import service
 from venues import find_venue
-from venues.protocol import HistoryPage, HistoryRequest, HttpRequest, VenueSettings
+from venues.offers import HistoryPage, HistoryRequest, HttpRequest
+from venues.settings import VenueSettings
 from venues.simulated.faults import Fault, Kind
 
 WISH = HistoryRequest(7, "EURUSD", 1_000_000, 2_000_000, None)

@@ -7,7 +7,7 @@ from domain.instruments import Catalog, Instrument, Listing
 from domain.market import PriceUpdate
 from supervisor.probe_findings import MOST_SAMPLES, Findings
 from venues import find_venue
-from venues.protocol import (
+from venues.events import (
     Balance,
     Balances,
     NewFields,
@@ -15,10 +15,10 @@ from venues.protocol import (
     Send,
     ServerTime,
     Subscribed,
-    TokenUse,
     Unknown,
     VenueEvent,
 )
+from venues.protocol import TokenUse
 
 NOON_US = 1_795_000_000_000_000
 VENUE = attrs.evolve(

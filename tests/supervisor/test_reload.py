@@ -22,7 +22,7 @@ from supervisor.policy import SupervisionSettings
 from supervisor.reload import Changes, changes
 from supervisor.sections import DoorSettings, MarketsSettings, ServiceSettings, Settings
 from supervisor.settings import load
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 GUARD_S = 60.0  # against hanging
 A, B = VenueSettings(protocol="binance"), VenueSettings(protocol="binance", source="quotes")

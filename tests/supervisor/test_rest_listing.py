@@ -11,7 +11,7 @@ from domain.errors import ConnectionLost
 from domain.instruments import Instrument, Listing
 from supervisor import rest_listing
 from supervisor.rest_listing import AGAIN_AFTER_S, GOOD_FOR_S, RestLister
-from venues.protocol import HttpRequest, RestListing
+from venues.offers import HttpRequest, RestListing
 from wire.rest import Answer
 
 OFFER = RestListing(

@@ -7,7 +7,7 @@ import pytest
 from domain.errors import PermanentError
 from supervisor import token_files
 from supervisor.token_files import make_folder, read_token, refresh_path, stamp_of, token_path, write_token
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 
 def mode_of(path: Path) -> int:

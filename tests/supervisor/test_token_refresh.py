@@ -17,8 +17,9 @@ from supervisor.token_refresh import (
     is_final,
 )
 from venues import find_venue
+from venues.offers import HttpRequest
 from venues.olymptrade_token import REFRESH_TOKEN
-from venues.protocol import HttpRequest, VenueSettings
+from venues.settings import VenueSettings
 from wire.rest import Answer
 
 SECRET = "a-refresh-token"

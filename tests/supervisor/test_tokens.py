@@ -14,8 +14,10 @@ from supervisor import tokens as tokens_module
 from supervisor.token_files import make_folder, read_token, refresh_path, write_token
 from supervisor.tokens import Tokens
 from venues import find_venue
+from venues.offers import HttpRequest
 from venues.olymptrade_token import REFRESH_TOKEN
-from venues.protocol import HttpRequest, TokenUse, Venue, VenueSettings
+from venues.protocol import TokenUse, Venue
+from venues.settings import VenueSettings
 from wire.rest import Answer
 
 BEGIN_US = 1_795_000_000_000_000

@@ -14,18 +14,10 @@ from domain.errors import ConfigError, RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues import find_venue
 from venues.binance import VENUE, BinanceAdapter
-from venues.protocol import (
-    HistoryRequest,
-    Leaving,
-    NewFields,
-    Refused,
-    ServerTime,
-    SessionContext,
-    Subscribed,
-    Unknown,
-    VenueEvent,
-    VenueSettings,
-)
+from venues.events import Leaving, NewFields, Refused, ServerTime, Subscribed, Unknown, VenueEvent
+from venues.offers import HistoryRequest
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from venues.simulated.binance_session import FRAMES_A_SECOND
 from venues.simulated.limits import Limit
 from wire.recording import Direction, read

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate
 from venues.binance_rest import ask_markets, ask_trades, read_markets, read_trades
-from venues.protocol import HistoryPage, HistoryRequest, HttpRequest
+from venues.offers import HistoryPage, HistoryRequest, HttpRequest
 from venues.simulated.binance import SimulatedBinance
 from venues.simulated.prices import PricePath
 from venues.simulated.protocol import HttpAnswer, Request

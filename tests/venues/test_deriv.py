@@ -15,13 +15,11 @@ from domain.market import PriceUpdate
 from venues import find_venue
 from venues.deriv import VENUE, DerivAdapter
 from venues.deriv_address import check_settings
-from venues.protocol import (
+from venues.events import (
     Balance,
     Balances,
     Closed,
     Denied,
-    HistoryPage,
-    HistoryRequest,
     NewFields,
     Refused,
     Send,
@@ -30,10 +28,10 @@ from venues.protocol import (
     Subscribed,
     Throttled,
     Unknown,
-    VenueCandle,
     VenueEvent,
-    VenueSettings,
 )
+from venues.offers import HistoryPage, HistoryRequest, VenueCandle
+from venues.settings import VenueSettings
 from wire.recording import Direction, read
 
 RECORDING = Path(__file__).parent.parent / "recordings" / "deriv.jsonl"

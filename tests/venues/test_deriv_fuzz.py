@@ -12,7 +12,7 @@ from spoilt import spoil
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues.deriv import DerivAdapter
-from venues.protocol import HistoryRequest
+from venues.offers import HistoryRequest
 
 FROM_US = 1_587_547_610_500_000
 TICK_TEXT = json.dumps(TICK)

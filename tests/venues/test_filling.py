@@ -19,7 +19,7 @@ from venues.filling import (
     Wish,
     stamped,
 )
-from venues.protocol import HistoryPage, VenueCandle
+from venues.offers import HistoryPage, VenueCandle
 
 MARKET = "EURUSD@sim"
 MINUTE_US = 60 * SECOND_US

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from domain.gaps import Gap
 from domain.market import HistoryCandle, Tick
 from venues import binance, olymptrade
+from venues.events import Send
 from venues.filling import CandleFilling, Filling, TickFilling
-from venues.protocol import HistoryPage, HistoryRequest, Send, SessionContext, VenueSettings
+from venues.offers import HistoryPage, HistoryRequest
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from venues.simulated.binance import SimulatedBinance
 from venues.simulated.hours import Hours
 from venues.simulated.olymptrade import SimulatedOlympTrade

@@ -14,21 +14,12 @@ from domain.errors import RemoteProtocolError
 from domain.instruments import Catalog, Instrument, Listing
 from domain.market import PriceUpdate, check_update
 from venues import find_venue
+from venues.events import NewFields, Refused, Send, ServerTime, Subscribed, Throttled, Unknown, VenueEvent
 from venues.kraken import VENUE, KrakenAdapter
 from venues.kraken_wire import read_time
-from venues.protocol import (
-    HistoryRequest,
-    NewFields,
-    Refused,
-    Send,
-    ServerTime,
-    SessionContext,
-    Subscribed,
-    Throttled,
-    Unknown,
-    VenueEvent,
-    VenueSettings,
-)
+from venues.offers import HistoryRequest
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from wire.recording import Direction, read
 
 RECORDINGS = Path(__file__).parent.parent / "recordings"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate
 from venues.kraken_rest import ask_trades, read_trades
-from venues.protocol import HistoryPage, HistoryRequest, HttpRequest
+from venues.offers import HistoryPage, HistoryRequest, HttpRequest
 from venues.simulated.kraken import SimulatedKraken
 from venues.simulated.prices import PricePath
 from venues.simulated.protocol import HttpAnswer, Request

@@ -10,29 +10,27 @@ from domain.errors import InvariantError, RemoteProtocolError
 from domain.instruments import Catalog, Listing, StakeLimit
 from domain.market import PriceUpdate
 from venues import find_venue
-from venues.olymptrade import VENUE, OlympTradeAdapter
-from venues.olymptrade_subscriptions import RETRY_AFTER_S
-from venues.olymptrade_upgrade import CLIENT
-from venues.protocol import (
+from venues.events import (
     Balance,
     Balances,
     Closed,
-    HistoryPage,
-    HistoryRequest,
     NewFields,
     Payouts,
     Refused,
     Send,
     ServerTime,
-    SessionContext,
     StakeLimits,
     Subscribed,
     Throttled,
     Unknown,
-    VenueCandle,
     VenueEvent,
-    VenueSettings,
 )
+from venues.offers import HistoryPage, HistoryRequest, VenueCandle
+from venues.olymptrade import VENUE, OlympTradeAdapter
+from venues.olymptrade_subscriptions import RETRY_AFTER_S
+from venues.olymptrade_upgrade import CLIENT
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from wire.recording import Direction, read
 
 RECORDING = Path(__file__).parent.parent / "recordings" / "olymptrade.jsonl"

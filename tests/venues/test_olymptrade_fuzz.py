@@ -12,8 +12,10 @@ from spoilt import spoil
 
 from domain.errors import RemoteProtocolError
 from domain.market import PriceUpdate, check_update
+from venues.offers import HistoryRequest
 from venues.olymptrade import OlympTradeAdapter
-from venues.protocol import HistoryRequest, SessionContext, VenueSettings
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from wire.recording import Direction, read
 
 RECORDING = Path(__file__).parent.parent / "recordings" / "olymptrade.jsonl"

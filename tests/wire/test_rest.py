@@ -29,7 +29,7 @@ from domain.errors import (
     RemoteProtocolError,
     VenueThrottled,
 )
-from venues.protocol import HttpRequest
+from venues.offers import HttpRequest
 from wire import http_streams, websocket
 from wire.rest import Answer, Client, fetch
 

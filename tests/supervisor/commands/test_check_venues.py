@@ -9,7 +9,7 @@ from supervisor.commands.check_venues import check_venues
 from supervisor.commands.findings import Finding, Level
 from supervisor.sections import Settings
 from supervisor.token_files import make_folder, write_token
-from venues.protocol import VenueSettings
+from venues.settings import VenueSettings
 
 HOUR_US = 3_600_000_000
 

@@ -26,7 +26,8 @@ from supervisor.simulate import socket as served_socket
 from supervisor.simulate.options import SimulateOptions
 from supervisor.simulate.service import serve
 from venues.binance import BinanceAdapter
-from venues.protocol import SessionContext, VenueSettings
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from venues.simulated.faults import Fault, Kind, parse_fault
 
 ROOT = Path(__file__).parents[3]

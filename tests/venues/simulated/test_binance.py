@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from domain.errors import ConfigError, RemoteProtocolError
 from domain.market import PriceUpdate, check_update
 from venues.binance import BinanceAdapter
-from venues.protocol import Leaving, Refused, SessionContext, Subscribed, VenueSettings
+from venues.events import Leaving, Refused, Subscribed
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from venues.simulated.binance import SimulatedBinance
 from venues.simulated.binance_session import BinanceSession
 from venues.simulated.prices import PriceLoop, PricePath, Quote

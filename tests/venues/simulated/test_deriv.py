@@ -12,12 +12,10 @@ from domain.errors import ConfigError, RemoteProtocolError
 from domain.instruments import Instrument, Listing
 from domain.market import PriceUpdate, check_update
 from venues.deriv import VENUE
-from venues.protocol import (
+from venues.events import (
     Balances,
     Closed,
     Denied,
-    HistoryPage,
-    HistoryRequest,
     NewFields,
     Refused,
     ServerTime,
@@ -26,6 +24,7 @@ from venues.protocol import (
     Unknown,
     VenueEvent,
 )
+from venues.offers import HistoryPage, HistoryRequest
 from venues.simulated.deriv import SimulatedDeriv
 from venues.simulated.deriv_limits import UserLimits
 from venues.simulated.hours import Hours

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from domain.errors import ConfigError, RemoteProtocolError
 from domain.instruments import Listing
 from domain.market import PriceUpdate, check_update
+from venues.events import Refused, Send, Subscribed, Throttled, VenueEvent
 from venues.kraken import KrakenAdapter
-from venues.protocol import Refused, Send, SessionContext, Subscribed, Throttled, VenueEvent, VenueSettings
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from venues.simulated.hours import Hours
 from venues.simulated.kraken import SimulatedKraken
 from venues.simulated.kraken_market import as_time, read_recorded, wire_symbol

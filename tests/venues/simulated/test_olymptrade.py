@@ -10,21 +10,11 @@ from hypothesis import strategies as st
 from domain.errors import ConfigError, RemoteProtocolError
 from domain.instruments import Catalog, Listing
 from domain.market import PriceUpdate, check_update
+from venues.events import Balances, Payouts, Refused, Send, ServerTime, StakeLimits, Subscribed, Unknown
+from venues.offers import HistoryPage, HistoryRequest
 from venues.olymptrade import VENUE, OlympTradeAdapter
-from venues.protocol import (
-    Balances,
-    HistoryPage,
-    HistoryRequest,
-    Payouts,
-    Refused,
-    Send,
-    ServerTime,
-    SessionContext,
-    StakeLimits,
-    Subscribed,
-    Unknown,
-    VenueSettings,
-)
+from venues.protocol import SessionContext
+from venues.settings import VenueSettings
 from venues.simulated.hours import Hours
 from venues.simulated.olymptrade import SimulatedOlympTrade
 from venues.simulated.prices import FX_PAIRS, PricePath
