@@ -122,6 +122,11 @@ def budget_wait_s(connects: Sequence[int], budgets: Sequence[Budget], at_us: int
     return wait_us / 1_000_000
 
 
+def connects_file(state_dir: Path, venue: str) -> Path:
+    """Return where a venue's recent connects are remembered."""
+    return state_dir / f"connects-{venue}.json"
+
+
 def read_connects(path: Path) -> list[int]:
     """Return the connects remembered from before; none where the file is missing or broken."""
     try:

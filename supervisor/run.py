@@ -24,6 +24,7 @@ from domain.events import Event, emit
 from storage.target import Target, parse_target
 from supervisor import desired, lock, logs
 from supervisor.daemon import Daemon
+from supervisor.gate import connects_file
 from supervisor.sections import Settings
 from supervisor.settings import (
     SIMULATED_PROTOCOL,
@@ -142,7 +143,7 @@ async def _grow_simulated(plan: Plan) -> int:
     options = SimulateOptions(
         protocol=SIMULATED_PROTOCOL, host="127.0.0.1", port=0, markets=tuple(FX_PAIRS), seed=now_us()
     )
-    _keep_simulated_token(plan.state_dir)
+    _prepare_simulation(plan.state_dir)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(serve, options, name="simulated venue")
         url = f"ws://127.0.0.1:{port}"
@@ -157,12 +158,14 @@ async def _grow_simulated(plan: Plan) -> int:
     return exit_code
 
 
-def _keep_simulated_token(directory: Path) -> None:
-    """Log in as an operator would have to, with a token from a file."""
+def _prepare_simulation(directory: Path) -> None:
+    """Log in as an operator would have to, with a token from a file; the venue begins anew with us."""
     path = token_path(directory, venue=SIMULATED_VENUE, settings=VenueSettings(protocol=SIMULATED_PROTOCOL))
     try:
         make_folder(directory)
         write_token(path, SIMULATED_TOKEN)
+        # It has seen none of the last run's connects.
+        connects_file(directory, SIMULATED_VENUE).unlink(missing_ok=True)
     except OSError as exc:
         raise ConfigError(f"{path} cannot be written: {exc.strerror or exc}") from exc
 

@@ -33,7 +33,7 @@ from supervisor.backfilling import Backfills
 from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
-from supervisor.gate import Gate, read_connects
+from supervisor.gate import Gate, connects_file, read_connects
 from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
 from supervisor.policy import RestartPolicy
@@ -193,7 +193,7 @@ class Tree:
     def add_venue(self, name: str, settings: VenueSettings) -> None:
         """Open a venue's gate; its connections come with its markets."""
         venue = find_venue(settings.protocol)
-        memory = self.state_dir / f"connects-{name}.json"
+        memory = connects_file(self.state_dir, name)
         gate = Gate(
             spacing_s=self.settings.supervision.start_delay_ms / 1000,
             starts_per_pass=self.settings.supervision.starts_per_pass,

@@ -226,9 +226,9 @@ VENUE = Venue(
     # No limit is known. One socket for an account: all that is listed (106) and its variants fit.
     markets_per_connection=250,
     most_connections=1,
-    # No limit is known either. Ours: what a person with a browser may do. The backoff of an outage uses
-    # it up after four minutes or so; a few starts by hand, and an outage of a minute, stay well below.
-    connect_budgets=(Budget(12, 300),),
+    # No limit is known either. Ours: one in 15 s on average, as somebody with a browser may do. The
+    # backoff of an outage stays below, and a few starts by hand too; a crash loop does not.
+    connect_budgets=(Budget(20, 300),),
     frame_spacing_s=0.1,
     make_adapter=OlympTradeAdapter,
     make_upgrade=_make_upgrade,

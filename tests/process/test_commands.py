@@ -22,10 +22,22 @@ from daemons import (
 )
 from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, stored_ticks
 
+from supervisor.gate import connects_file
+
 SECOND_STOP_AFTER_S = 1.0  # DESIGN §3: wrappers send the first one twice
 
 
 # --- run --------------------------------------------------------------------------------------
+
+
+def test_simulation_that_was_started_often_waits_for_nobody(workshop: Workshop) -> None:
+    """Its venue is a new one each time, and has no attempts to count."""
+    workshop.state_dir.mkdir()
+    now = time.time_ns() // 1_000
+    connects_file(workshop.state_dir, "sim").write_text(json.dumps([now - number for number in range(60)]))
+    daemon = workshop.daemon_by([MARKETD, "run", "--simulated"])
+    daemon.wait_until(lambda status: status["connections"][0]["state"] == "live", what="connected")
+    assert daemon.stop() == 0
 
 
 def test_simulation_needs_nothing_and_ends_cleanly_on_ctrl_c(workshop: Workshop) -> None:
