@@ -260,6 +260,8 @@ class GapTracker:
             # Trouble begins just before: what it lacks may be a tick of that very moment.
             self._rested_until_us = max(ends_us - 1, self.open.from_us)
             self._end_by_clock(self.open, to_us=ends_us)
+            if cause is Cause.CLOSED and self.first_us is None:
+                self.trouble(Cause.DOWNTIME)  # until this run's first tick we may not have been there
 
     def clock_stepped_back(self, *, ts_us: int) -> None:
         """The next tick, at `ts_us`, is earlier than the last: the time between is told twice."""
