@@ -169,7 +169,7 @@ class Service:
         )
         home = "/root" if user == "root" else f"/home/{user}"
         done = self.machine.run(
-            *as_user, "env", "--chdir", folder, "marketd", *words, check=False, environment={"HOME": home}
+            "env", "--chdir", folder, *as_user, "marketd", *words, check=False, environment={"HOME": home}
         )
         return done.returncode, done.stdout + done.stderr
 
