@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from supervisor import logs
 from supervisor.daemon import Daemon
 from supervisor.desired import DesiredState
+from supervisor.life import Life
 from supervisor.notify import Notifier, from_environment
 from supervisor.sections import Settings
 
@@ -133,6 +134,7 @@ def make_daemon(manager: Manager, tmp_path: Path, *, watchdog_s: float | None) -
         tree=make_tree(Settings(), tmp_path, DesiredState()),
         reread=None,
         log=logs.LineWriter((tmp_path / "log").open("w")),
+        life=Life(state_dir=tmp_path),
         has_memory=True,
         manager=notifier_for(manager, watchdog_s=watchdog_s),
     )
