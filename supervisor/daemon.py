@@ -15,6 +15,7 @@ from domain.database import Contact
 from domain.errors import ConfigError
 from domain.events import Event, emit
 from supervisor import desired, logs, notify, reload, signals, status
+from supervisor.log_writer import LogWriter
 from supervisor.operator import Operator
 from supervisor.sections import Settings
 from supervisor.supervise import run_essential
@@ -32,7 +33,7 @@ class Daemon:
 
     tree: Tree
     reread: Callable[[], Settings] | None
-    log: logs.LineWriter
+    log: LogWriter
     has_memory: bool  # control.json was there when we started
     manager: notify.Notifier = attrs.field(factory=notify.from_environment)
     is_ready: bool = False
@@ -72,6 +73,7 @@ class Daemon:
             started_us=self._started_us,
             is_ready=self.is_ready,
             lag=self._lag,
+            log=self.log,
         )
 
     async def _run_tree(self, ended: trio.Event, *, task_status: trio.TaskStatus[Contact]) -> None:

@@ -25,6 +25,7 @@ from storage.target import Target, parse_target
 from supervisor import desired, lock, logs
 from supervisor.daemon import Daemon
 from supervisor.gate import connects_file
+from supervisor.log_writer import LogWriter
 from supervisor.sections import Settings
 from supervisor.settings import (
     SIMULATED_PROTOCOL,
@@ -83,7 +84,7 @@ class Plan:
     settings: Settings
     config: Path | None
     state_dir: Path
-    log: logs.LineWriter
+    log: LogWriter
 
 
 def _read_settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:
