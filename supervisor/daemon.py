@@ -16,6 +16,7 @@ from domain.errors import ConfigError
 from domain.events import Event, emit
 from supervisor import desired, logs, notify, reload, signals, status
 from supervisor.life import Life
+from supervisor.log_writer import LogWriter
 from supervisor.operator import Operator
 from supervisor.run_record import End
 from supervisor.sections import Settings
@@ -34,7 +35,7 @@ class Daemon:
 
     tree: Tree
     reread: Callable[[], Settings] | None
-    log: logs.LineWriter
+    log: LogWriter
     life: Life
     has_memory: bool  # control.json was there when we started
     manager: notify.Notifier = attrs.field(factory=notify.from_environment)
@@ -77,6 +78,7 @@ class Daemon:
             started_us=self._started_us,
             is_ready=self.is_ready,
             lag=self._lag,
+            log=self.log,
         )
         return found | {"last_run": status.last_run(self.life.last, self.tree)}
 

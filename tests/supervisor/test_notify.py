@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from trees import make_tree
+from trees import make_tree, unread_log
 from trio.testing import MockClock
 
-from supervisor import logs
 from supervisor.daemon import Daemon
 from supervisor.desired import DesiredState
 from supervisor.life import Life
@@ -133,7 +132,7 @@ def make_daemon(manager: Manager, tmp_path: Path, *, watchdog_s: float | None) -
     return Daemon(
         tree=make_tree(Settings(), tmp_path, DesiredState()),
         reread=None,
-        log=logs.LineWriter((tmp_path / "log").open("w")),
+        log=unread_log(),
         life=Life(state_dir=tmp_path),
         has_memory=True,
         manager=notifier_for(manager, watchdog_s=watchdog_s),
@@ -152,5 +151,4 @@ async def test_the_daemon_pings_twice_in_each_period(
             while True:
                 await trio.sleep(0.5)
                 heard += manager.heard()
-    daemon.log.stream.close()
     assert heard.count({"WATCHDOG": "1"}) == pings
