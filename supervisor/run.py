@@ -1,6 +1,7 @@
 """`marketd run`: reads the settings, takes the lock, opens the log, plants the tree and lets it live."""
 
 import argparse
+import contextlib
 import gc
 import linecache
 import os
@@ -22,7 +23,7 @@ from domain.errors import (
 )
 from domain.events import Event, emit
 from storage.target import Target, parse_target
-from supervisor import desired, lock, logs
+from supervisor import desired, lock, logs, notify, pid_file
 from supervisor.daemon import Daemon
 from supervisor.gate import connects_file
 from supervisor.life import Life, stacks_kept
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from wire.recording import Recorder
 
 MAX_OPEN_FILES = 65_536  # a socket per market needs more than the usual soft limit of 1,024
+LOG_NAME = "marketd.log"  # of a daemon in the background
 NO_ADDRESS_YET = "ws://127.0.0.1:0"
 
 
@@ -57,21 +59,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="27 simulated FX markets on an embedded database: no account, server or file needed",
     )
+    parser.add_argument(
+        "--background",
+        action="store_true",
+        help="leave the terminal; return once it is ready. For systems without a service manager",
+    )
+    parser.add_argument(
+        "--pid-file",
+        type=Path,
+        metavar="FILE",
+        help=f"write the process id there; in the background by default STATE/{pid_file.NAME}",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the daemon; return its exit code. Settings and lock come first, the log after them."""
+    """Run the daemon, here or in the background; return the exit code."""
+    if not arguments.background:
+        return _run(arguments, notify.from_environment())
+    from supervisor import background
+
+    return background.launch(partial(_run, arguments))
+
+
+def _run(arguments: argparse.Namespace, manager: notify.Notifier) -> int:
+    """Run it in this process. Settings and lock come first, the log after them."""
     settings, config = _read_settings(arguments)
     directory = state_dir(arguments.state_dir, settings)
-    with lock.held(directory):
-        log = logs.open_log(level=settings.service.log_level)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lock.held(directory))
+        pid_path = _pid_path(arguments, directory)
+        if pid_path is not None:
+            stack.enter_context(pid_file.written(pid_path))
+        log = _open_log(arguments, settings, directory)
         life = Life(state_dir=directory)
         try:
             life.begin(settings.supervision)
             _allow_open_files()
             _forget_the_start()
             grow = _grow_simulated if arguments.simulated else _grow
-            plan = Plan(settings=settings, config=config, state_dir=directory, log=log, life=life)
+            plan = Plan(
+                settings=settings,
+                config=config,
+                state_dir=directory,
+                log=log,
+                life=life,
+                manager=manager,
+                pid_file=pid_path,
+            )
             with stacks_kept(directory), life.lived():
                 return trio.run(grow, plan)
         except BaseExceptionGroup as group:
@@ -92,6 +126,22 @@ class Plan:
     state_dir: Path
     log: LogWriter
     life: Life
+    manager: notify.Notifier
+    pid_file: Path | None
+
+
+def _pid_path(arguments: argparse.Namespace, directory: Path) -> Path | None:
+    """Return where the process id is to be written, None for nowhere."""
+    if arguments.pid_file is None:
+        return directory / pid_file.NAME if arguments.background else None
+    return Path(arguments.pid_file).absolute()
+
+
+def _open_log(arguments: argparse.Namespace, settings: Settings, directory: Path) -> LogWriter:
+    level = settings.service.log_level
+    if arguments.background:
+        return logs.open_log_file(directory / LOG_NAME, level=level)
+    return logs.open_log(level=level)
 
 
 def _read_settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:
@@ -192,7 +242,16 @@ def _plant(plan: Plan, reread: Callable[[], Settings] | None) -> Daemon:
     tree.pause = Pause(wait_s=plan.life.pause_s, bad_ends=plan.life.bad_ends)
     logs.record_events(tree.inbox.events)
     _say_hello(plan)
-    return Daemon(tree=tree, reread=reread, log=plan.log, life=plan.life, has_memory=remembered is not None)
+    path = plan.pid_file
+    return Daemon(
+        tree=tree,
+        reread=reread,
+        log=plan.log,
+        life=plan.life,
+        has_memory=remembered is not None,
+        manager=plan.manager,
+        tidy_up=(lambda: None) if path is None else partial(pid_file.remove, path),
+    )
 
 
 def _recorder(settings: Settings) -> "Recorder | None":
