@@ -11,6 +11,7 @@ class Event(enum.StrEnum):
 
     START = "start"  # the daemon starts; detail: version, state directory, database
     READY = "ready"  # control answers, the gate runs, ticks are accepted
+    LAST_RUN = "last_run"  # how the run before this one ended, and what was saved of it
     STOP = "stop"  # a stop was asked for, and its last line
     STATE = "state"  # a market or connection changed its state
     HOURS = "hours"  # markets are closed, when they open, and what is open meanwhile

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from supervisor import logs
 from supervisor.daemon import TELL_EVERY_S, Daemon
 from supervisor.desired import DesiredState
+from supervisor.life import Life
 from supervisor.notify import Notifier
 from supervisor.sections import Settings
 from supervisor.watchdog import Due, Pulse, Watchdog
@@ -131,6 +132,7 @@ def make_daemon(manager: Manager, folder: Path) -> Daemon:
         tree=make_tree(Settings(), folder, DesiredState()),
         reread=None,
         log=logs.LineWriter(os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")),
+        life=Life(state_dir=folder),
         has_memory=True,
         manager=manager,
     )
