@@ -35,6 +35,7 @@ class Event(enum.StrEnum):
     STATUS = "status"  # one line per child, on SIGUSR1
     SETTINGS = "settings"  # something about the settings the operator should know
     TOKEN = "token"  # noqa: S105  # a token is new, expires soon, has expired, was refused
+    LOG = "log"  # of the log itself: entries were dropped
     FAULT = "fault"  # the simulator did what --fault asked for
 
 

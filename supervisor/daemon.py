@@ -16,6 +16,7 @@ from domain.errors import ConfigError
 from domain.events import Event, emit
 from supervisor import desired, logs, notify, reload, signals, status
 from supervisor.life import Life
+from supervisor.log_writer import LogWriter
 from supervisor.operator import Operator
 from supervisor.run_record import End
 from supervisor.runtime_directory import show_socket
@@ -36,8 +37,8 @@ class Daemon:
 
     tree: Tree
     reread: Callable[[], Settings] | None
-    log: logs.LineWriter
     life: Life
+    log: LogWriter
     has_memory: bool  # control.json was there when we started
     manager: notify.Notifier = attrs.field(factory=notify.from_environment)
     is_ready: bool = False
@@ -80,6 +81,7 @@ class Daemon:
             started_us=self._started_us,
             is_ready=self.is_ready,
             lag=self._lag,
+            log=self.log,
         )
         return found | {"last_run": status.last_run(self.life.last, self.tree)}
 

@@ -26,6 +26,7 @@ from supervisor import desired, lock, logs
 from supervisor.daemon import Daemon
 from supervisor.gate import connects_file
 from supervisor.life import Life, stacks_kept
+from supervisor.log_writer import LogWriter
 from supervisor.pause import Pause
 from supervisor.sections import Settings
 from supervisor.settings import (
@@ -89,8 +90,8 @@ class Plan:
     settings: Settings
     config: Path | None
     state_dir: Path
-    log: logs.LineWriter
     life: Life
+    log: LogWriter
 
 
 def _read_settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:

@@ -17,6 +17,7 @@ from domain.states import ConnectionRow, Desired, MarketRow
 from supervisor.board import reason_of
 from supervisor.branches import VenueBranch
 from supervisor.last_run import LastRun
+from supervisor.log_writer import LogWriter
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
@@ -43,7 +44,9 @@ class LoopLag:
         return round(max(self._samples), 3)
 
 
-def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: LoopLag) -> dict[str, Any]:
+def build(
+    tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: LoopLag, log: LogWriter
+) -> dict[str, Any]:
     """Return the status as it is now."""
     return {
         "written_us": now_us(),
@@ -62,6 +65,7 @@ def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: Loo
             "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
         },
         "process": _process(lag),
+        "log": attrs.asdict(log.figures()),
     }
 
 

@@ -69,9 +69,7 @@ BROKEN = [b"", b"{", b"[]", b'{"version": 1}', b"\xff\xfe", b"[" * 100_000]
 
 
 @pytest.mark.parametrize("content", BROKEN, ids=[repr(each[:12]) for each in BROKEN])
-def test_an_unreadable_record_is_set_aside_and_counts_as_one_too_many(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_an_unreadable_record_is_set_aside_and_counts_as_one_too_many(tmp_path: Path, content: bytes) -> None:
     (tmp_path / run_record.FILE_NAME).write_bytes(content)
     after = begin(tmp_path)
     assert after.last.end is End.UNKNOWN
