@@ -29,7 +29,7 @@ from supervisor.version import VERSION
 SIGN_EVERY_S = 30.0
 LEAVE_WITHIN_S = 0.5  # the end is written within this time, or not at all: a disk may hang
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-BOOT_ID_VARIABLE = "MARKETD_BOOT_ID"  # the unit sets it (%b): its sandbox hides the file
+BOOT_ID_VARIABLE = "MARKETD_BOOT_ID"  # for where /proc/sys is hidden; %b in a unit file
 LEVELS = {
     End.FIRST: logging.INFO,
     End.CLEAN: logging.INFO,

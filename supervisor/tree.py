@@ -43,6 +43,7 @@ from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from supervisor.tokens import Tokens
+from supervisor.watchdog import Pulse
 from venues import find_venue
 from venues.settings import VenueSettings
 
@@ -86,6 +87,7 @@ class Tree:
         self._removed: dict[str, MarketPort] = {}  # those that come again go on from where they were
         self.listings = Listings(state_dir=state_dir, markets=self.markets)
         self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
+        self.pulse = Pulse()
         self.backfills = Backfills(
             inbox=self.inbox, writer=self.writer, storage=settings.storage, markets=self.markets
         )
@@ -144,6 +146,10 @@ class Tree:
         self.stop_reason = self.stop_reason or why
         self._stop.set()
 
+    async def stop_asked(self) -> None:
+        """Wait until a stop is asked for."""
+        await self._stop.wait()
+
     @property
     def is_stopping(self) -> bool:
         """Whether a stop has been asked for."""
@@ -181,6 +187,7 @@ class Tree:
         self.pause.begin()
         self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
+        self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self._is_growing = True
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)
