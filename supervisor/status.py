@@ -13,9 +13,10 @@ import msgspec
 import trio
 
 from domain.clock import now_us
-from domain.states import ConnectionRow, MarketRow
+from domain.states import ConnectionRow, Desired, MarketRow
 from supervisor.board import reason_of
 from supervisor.branches import VenueBranch
+from supervisor.last_run import LastRun
 from supervisor.log_writer import LogWriter
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
@@ -29,11 +30,12 @@ class LoopLag:
     """How late the loop wakes a sleeping task: what every tick waits at the worst."""
 
     _samples: deque[float] = attrs.field(factory=lambda: deque([0.0], maxlen=LAG_SAMPLES))
+    due_at: float | None = None  # when it turns next, at the latest
 
     async def measure(self) -> None:
         """Measure for ever."""
         while True:
-            due = trio.current_time() + LAG_EVERY_S
+            due = self.due_at = trio.current_time() + LAG_EVERY_S
             await trio.sleep_until(due)
             self._samples.append((trio.current_time() - due) * 1000)
 
@@ -76,7 +78,7 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
         "venue": row.venue,
         "state": tree.board.market_state(row),
         "desired": row.desired,
-        "reason": reason_of(row) or reason_of(row.connection) or None,
+        "reason": reason_of(row) or reason_of(row.connection) or _pause_of(tree, row) or None,
         "last_tick_us": row.last_tick_us,
         "age_ms": None if row.last_tick_at is None else round((now - row.last_tick_at) * 1000),
         "price": row.price,
@@ -106,13 +108,30 @@ def _connection(tree: Tree, row: ConnectionRow) -> dict[str, Any]:
         "name": row.name,
         "venue": row.venue,
         "state": connection_state(row),
-        "reason": reason_of(row) or None,
+        "reason": reason_of(row) or _pause_of(tree, row) or None,
         "markets": len(tree.connections[row.name].place.ports),
         "frames": row.frames,
         "unknown_frames": row.unknown_frames,
         "new_fields": row.new_fields,
         "restarts": row.restarts,
         "rtt_ms": None if row.rtt_ms is None else round(row.rtt_ms, 3),
+    }
+
+
+def _pause_of(tree: Tree, row: MarketRow | ConnectionRow) -> str:
+    """Return why a row that is to run does not yet: everybody waits, after too many bad ends."""
+    return tree.pause.reason() if row.desired is Desired.RUNNING else ""
+
+
+def last_run(last: LastRun, tree: Tree) -> dict[str, Any]:
+    """Return how the run before this one ended, and what it had accepted that only we stored."""
+    recovered = tree.writer.statistics().recovered
+    return {
+        "end": last.end,
+        "detail": last.detail,
+        "started_us": last.started_us,
+        "ended_us": last.ended_us,
+        "recovered": attrs.asdict(recovered),
     }
 
 

@@ -18,6 +18,7 @@ from storage.settings import StorageSettings
 from supervisor import reload
 from supervisor.client import ask
 from supervisor.daemon import Daemon
+from supervisor.life import Life
 from supervisor.policy import SupervisionSettings
 from supervisor.reload import Changes, changes
 from supervisor.sections import DoorSettings, MarketsSettings, ServiceSettings, Settings
@@ -258,6 +259,7 @@ async def test_a_reload_during_the_stop_changes_nothing(tmp_path: Path) -> None:
             tree=grown.tree,
             reread=partial(load, config),
             log=unread_log(),
+            life=Life(state_dir=tmp_path),
             has_memory=True,
             is_ready=True,
         )
