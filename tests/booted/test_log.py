@@ -24,13 +24,15 @@ for n in range({FLOOD}):
 emit(Event.CRASH, "crashed", actor="market/EURUSD@sim", level=logging.ERROR)
 log.close()
 """
+LIMITS = re.findall(
+    r"^LogRateLimit.*$", (ROOT / "deploy/marketd.service").read_text(encoding="utf-8"), flags=re.MULTILINE
+)
 # A unit of the name of ours, with its limits; it stays there when the process has ended.
 UNIT = (
     "--unit=marketd",
     "--property=Type=oneshot",
     "--property=RemainAfterExit=yes",
-    "--property=LogRateLimitIntervalSec=30s",
-    "--property=LogRateLimitBurst=10000",
+    *(f"--property={limit}" for limit in LIMITS),
     "--working-directory=/src",
 )
 
