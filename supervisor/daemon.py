@@ -178,7 +178,7 @@ class Daemon:
             return
         self._lines_at = now
         for line in status.lines(found):
-            emit(Event.STATUS, line)
+            emit(Event.STATUS, line.text, actor=line.actor)
 
     def reload(self) -> None:
         """Read the settings again: a bad file changes nothing."""
