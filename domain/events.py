@@ -20,6 +20,7 @@ class Event(enum.StrEnum):
     REFUSED = "refused"  # a venue refused something for good
     FRAME = "frame"  # a frame could not be decoded
     UNKNOWN = "unknown"  # a message or a field of a venue that this version does not know, each kind once
+    MEMORY = "memory"  # memory is short: what can be done without is given up; or it has room again
     OVERFLOW = "overflow"  # a mailbox was full; the oldest was dropped and counted
     CLOCK = "clock"  # the wall clock stepped back, or is too far from a venue's
     DATABASE = "database"  # the database went away or came back

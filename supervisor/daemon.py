@@ -204,7 +204,8 @@ class Daemon:
     def _one_line(self) -> str:
         board, writer = self.tree.board, self.tree.writer.statistics()
         database = "up" if writer.db == "up" else f"down ({writer.db_reason})"
-        return f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}"
+        memory = ", memory short" if self.tree.memory.is_short else ""
+        return f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}{memory}"
 
     def _say_last_words(self) -> int:
         """Say how it ended; return the exit code, 1 where ticks were lost."""
