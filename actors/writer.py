@@ -141,6 +141,11 @@ class Writer:
         """Whether the journal takes what comes in."""
         return self._accepting.is_journaled
 
+    @property
+    def accepting_due_at(self) -> float | None:
+        """When the accepting task turns next, at the latest; None while it waits for the disk."""
+        return self._accepting.due_at
+
     async def flushed(self) -> None:
         """Wait until all that is in the mailboxes now is journalled; raise `JournalFull` if it cannot be."""
         await self._accepting.flushed()
@@ -177,6 +182,7 @@ class Writer:
             db_reason=storing.db_reason,
             statements=sum(each.statements for each in drivers),
             connects=sum(each.connects for each in drivers),
+            recovered=storing.recovered,
         )
 
     def _unaccepted(self) -> int:

@@ -15,11 +15,16 @@ from domain.database import Contact
 from domain.errors import ConfigError
 from domain.events import Event, emit
 from supervisor import desired, logs, notify, reload, signals, status
+from supervisor.life import Life
+from supervisor.log_writer import LogWriter
 from supervisor.operator import Operator
+from supervisor.run_record import End
+from supervisor.runtime_directory import show_socket
 from supervisor.sections import Settings
 from supervisor.supervise import run_essential
 from supervisor.tree import Tree
 from supervisor.version import VERSION
+from supervisor.watchdog import Watchdog
 
 SECOND_STOP_S = 1.0  # a second SIGTERM counts from here on: wrappers send it twice
 LINES_EVERY_S = 10.0  # SIGUSR1 writes one line per child at most this often
@@ -32,7 +37,8 @@ class Daemon:
 
     tree: Tree
     reread: Callable[[], Settings] | None
-    log: logs.LineWriter
+    life: Life
+    log: LogWriter
     has_memory: bool  # control.json was there when we started
     manager: notify.Notifier = attrs.field(factory=notify.from_environment)
     is_ready: bool = False
@@ -51,7 +57,9 @@ class Daemon:
         beside = {
             "signals": self._obey_signals,
             "loop lag": self._lag.measure,
+            "signs of life": self.life.show_life,
             "service manager": self.tell_manager,
+            "watchdog": self._make_watchdog().run,
         }
         async with trio.open_nursery() as nursery:
             for name, task in beside.items():
@@ -60,19 +68,22 @@ class Daemon:
             contact = await nursery.start(self._run_tree, ended, name="tree")
             await self._settle_desired(contact)
             self._say_ready()
+            self._say_pause()
             await ended.wait()
             nursery.cancel_scope.cancel()
         return self._say_last_words()
 
     def status(self) -> dict[str, object]:
         """Return the status of the daemon."""
-        return status.build(
+        found = status.build(
             self.tree,
             version=VERSION,
             started_us=self._started_us,
             is_ready=self.is_ready,
             lag=self._lag,
+            log=self.log,
         )
+        return found | {"last_run": status.last_run(self.life.last, self.tree)}
 
     async def _run_tree(self, ended: trio.Event, *, task_status: trio.TaskStatus[Contact]) -> None:
         run = partial(self.tree.run, handle=self._operator.handle, leave=self._leave_stuck)
@@ -102,9 +113,14 @@ class Daemon:
             return
         count = self.tree.board.wanted_markets()
         emit(Event.READY, f"ready; {count} of {len(self.tree.markets)} markets are to run", actor="tree")
+        show_socket(self.tree.state_dir, os.environ)
         self.manager.ready(self._one_line())
         if self._is_reload_due:
             self.reload()
+
+    def _say_pause(self) -> None:
+        if reason := self.tree.pause.reason():
+            emit(Event.START, f"connects later: {reason}", level=logging.WARNING, actor="tree", reason=reason)
 
     # --- signals ------------------------------------------------------------------------------
 
@@ -133,8 +149,7 @@ class Daemon:
             # has less and less time to get out of it.
             signals.ignore_harmless()
             emit(Event.STOP, f"stopping on {why}", actor="tree", reason=why)
-            self.manager.stopping(f"stopping on {why}")
-            self.tree.stop()
+            self.tree.stop(f"stopped on {why}")
         elif now - self._stop_asked_at >= SECOND_STOP_S:
             self._leave_at_once(why)
 
@@ -147,6 +162,7 @@ class Daemon:
             actor="tree",
             ticks=at_risk,
         )
+        self.life.end(how=End.KILLED, exit_code=1, words=f"left at once on a second {why}")
         self._leave(1)
 
     def _show_status(self) -> None:
@@ -188,24 +204,43 @@ class Daemon:
     # --- the service manager, and the end -----------------------------------------------------
 
     async def tell_manager(self) -> None:
-        """Ping the watchdog, which proves that this loop turns, and keep STATUS= current."""
-        every_s = min(TELL_EVERY_S, (self.manager.watchdog_s or TELL_EVERY_S * 2) / 2)
+        """Keep STATUS= current, ask for more time while we start, and say when a stop begins."""
+        with trio.CancelScope() as telling:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_how_we_are, name="service manager/status")
+                await self.tree.stop_asked()
+                telling.cancel()
+        self.manager.stopping("stopping")
+        await trio.sleep_forever()
+
+    async def _tell_how_we_are(self) -> None:
         while True:
-            await trio.sleep(every_s)
-            if self.manager.watchdog_s is not None:
-                self.manager.alive()
-            if self.tree.is_stopping:
-                continue
+            await trio.sleep(TELL_EVERY_S)
             if self.is_ready:
                 self.manager.status(self._one_line())
             else:  # a large journal is looked over
-                self.manager.extend_start(3 * every_s)
+                self.manager.extend_start(3 * TELL_EVERY_S)
+
+    def _make_watchdog(self) -> Watchdog:
+        tree = self.tree
+        return Watchdog(
+            manager=self.manager,
+            tasks={
+                "the loop": lambda: self._lag.due_at,
+                "the supervisor": lambda: tree.pulse.due_at,
+                "accepting": lambda: tree.writer.accepting_due_at,
+            },
+            is_stopping=lambda: tree.is_stopping,
+        )
 
     def _one_line(self) -> str:
         board, writer = self.tree.board, self.tree.writer.statistics()
         database = "up" if writer.db == "up" else f"down ({writer.db_reason})"
-        memory = ", memory short" if self.tree.memory.is_short else ""
-        return f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}{memory}"
+        line = f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}"
+        if self.tree.memory.is_short:
+            line += ", memory short"
+        pause = self.tree.pause.reason()
+        return f"{line}; {pause}" if pause else line
 
     def _say_last_words(self) -> int:
         """Say how it ended; return the exit code, 1 where ticks were lost."""
@@ -225,6 +260,9 @@ class Daemon:
             actor="tree",
             exit_code=exit_code,
         )
+        lost = f"; {fate}" if figures.unaccepted else ""
+        how = End.CRASH if exit_code else End.CLEAN
+        self.life.end(how=how, exit_code=exit_code, words=f"{self.tree.stop_reason}{lost}")
         return exit_code
 
     def _leave_stuck(self) -> None:

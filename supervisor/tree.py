@@ -37,12 +37,14 @@ from supervisor.gate import Gate, connects_file, read_connects
 from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
 from supervisor.memory import Memory
+from supervisor.pause import Pause
 from supervisor.policy import RestartPolicy
 from supervisor.recall import Recall
 from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from supervisor.tokens import Tokens
+from supervisor.watchdog import Pulse
 from venues import find_venue
 from venues.settings import VenueSettings
 
@@ -91,6 +93,7 @@ class Tree:
             use_less=self.writer.use_less_memory,
             use_more=self.writer.use_memory,
         )
+        self.pulse = Pulse()
         self.backfills = Backfills(
             inbox=self.inbox,
             writer=self.writer,
@@ -100,6 +103,8 @@ class Tree:
         )
         self.inbox.gaps.on_closed = self.backfills.closed
         self.exit_code = 0
+        self.stop_reason = ""
+        self.pause = Pause()
         self.finished: Finished | None = None
         self._recorder = recorder
         self._stop = trio.Event()
@@ -147,9 +152,14 @@ class Tree:
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="control", run=control.run, row=ChildRow(name="control"), policy=policy))
 
-    def stop(self) -> None:
-        """Ask for an ordered stop."""
+    def stop(self, why: str = "") -> None:
+        """Ask for an ordered stop; the first word on why counts."""
+        self.stop_reason = self.stop_reason or why
         self._stop.set()
+
+    async def stop_asked(self) -> None:
+        """Wait until a stop is asked for."""
+        await self._stop.wait()
 
     @property
     def is_stopping(self) -> bool:
@@ -160,6 +170,7 @@ class Tree:
         """Stop in order because something failed that the daemon cannot live without."""
         emit(Event.STOP, f"stopping: {reason}", level=logging.ERROR, actor="tree", reason=reason)
         self.exit_code = 1
+        self.stop_reason = reason
         self.stop()
 
     async def _stop_feeds(self) -> None:
@@ -185,13 +196,27 @@ class Tree:
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
         self._start(Child(name="memory", run=self.memory.run, row=ChildRow(name="memory"), policy=policy))
+        self.pause.begin()
+        self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
+        self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self._is_growing = True
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)
         for spec in market_specs(self.settings):
             self.add_market(spec)
         await self.recall.settle(deadline_s=FIRST_CONTACT_S)
+        assert self._nursery is not None, "it grows in one"
+        if self.pause.left_s():
+            self._nursery.start_soon(self._start_after_pause, name="pause")
+        else:
+            self._start_children()
+
+    async def _start_after_pause(self) -> None:
+        await self.pause.over()
+        self._start_children()
+
+    def _start_children(self) -> None:
         self._is_growing = False
         for child in self._to_start:
             self._start(child)

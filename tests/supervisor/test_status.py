@@ -17,7 +17,7 @@ from supervisor.status import LoopLag
 CONTRACT = {
     "": {
         "written_us", "version", "pid", "started_us", "mode", "ready", "markets", "venues",
-        "connections", "writer", "mailboxes", "trading", "process",
+        "connections", "writer", "mailboxes", "trading", "process", "log",
     },
     "market": {
         "id", "symbol", "venue", "state", "desired", "reason", "last_tick_us", "age_ms", "price",
@@ -36,6 +36,7 @@ CONTRACT = {
     "process": {
         "rss_bytes", "memory_limit_bytes", "is_memory_short", "threads", "fds", "tasks", "loop_lag_ms",
     },
+    "log": {"waiting", "dropped"},
 }  # fmt: skip
 
 
@@ -50,6 +51,7 @@ async def test_the_names_are_those_of_the_contract(tmp_path: Path) -> None:
         "writer": found["writer"].keys(),
         "mailbox": found["mailboxes"]["writer/ticks"].keys(),
         "process": found["process"].keys(),
+        "log": found["log"].keys(),
     } == CONTRACT
 
 
