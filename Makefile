@@ -21,6 +21,7 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint deploy/container/Dockerfile
 
 bench: $(VENV)/installed-dev mariadb
 	$(VENV)/bin/python -m benchmarks $(ARGS)
