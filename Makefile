@@ -5,13 +5,13 @@ VENV := .venv
 SOURCES := setup.cfg pyproject.toml
 ARGS ?=
 
-.PHONY: run test check lint bench soak mariadb
+.PHONY: run test check lint bench soak mariadb machine
 
 run: $(VENV)/installed
 	@echo '$(VENV)/bin/marketd run --simulated $(ARGS)'
 	@exec $(VENV)/bin/marketd run --simulated $(ARGS)
 
-test: $(VENV)/installed-dev mariadb
+test: $(VENV)/installed-dev mariadb machine
 	$(VENV)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 check: lint test
@@ -26,11 +26,15 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev mariadb
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
-soak: $(VENV)/installed-dev mariadb
+soak: $(VENV)/installed-dev mariadb machine
 	$(VENV)/bin/python -m benchmarks soak $(ARGS)
 
 mariadb:
 	@tests/set_up.sh
+
+# What the tests install on the machines that they boot.
+machine:
+	@tests/fetch_packages.sh
 
 # The environment itself: venv repairs one that was left half made.
 $(VENV)/created:

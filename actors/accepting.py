@@ -68,6 +68,8 @@ class Accepting:
         self.batches = self.bytes = 0
         self.opened: Opened | None = None
         self.first_opened = trio.Event()
+        # When the accepting task turns next, at the latest; None while the disk has it, or nobody runs it.
+        self.due_at: float | None = None
         self.is_database_up = False  # told by the storing half
         self.is_reopened = False  # the storing half is to open its reading end anew
 
@@ -86,10 +88,13 @@ class Accepting:
 
     async def run(self, finishing: trio.Event, accepted: Callable[[], None]) -> None:
         """Accept until `finishing`, and what is there then; call `accepted` each time something was."""
+        flush_after_s = self._settings.flush_after_ms / 1_000
         while not finishing.is_set():
+            self.due_at = trio.current_time() + flush_after_s
             if self._inbox.ticks.used < self._settings.flush_rows:  # a flood is not waited for
-                with trio.move_on_after(self._settings.flush_after_ms / 1_000):
+                with trio.move_on_at(self.due_at):
                     await finishing.wait()
+            self.due_at = None  # a disk may take as long as it likes
             if await self.accept():
                 accepted()
             if trio.current_time() >= self._figures_at + FIGURES_EVERY_S:

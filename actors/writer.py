@@ -133,6 +133,11 @@ class Writer:
         """Whether the journal takes what comes in."""
         return self._accepting.is_journaled
 
+    @property
+    def accepting_due_at(self) -> float | None:
+        """When the accepting task turns next, at the latest; None while it waits for the disk."""
+        return self._accepting.due_at
+
     async def flushed(self) -> None:
         """Wait until all that is in the mailboxes now is journalled; raise `JournalFull` if it cannot be."""
         await self._accepting.flushed()

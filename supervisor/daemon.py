@@ -16,10 +16,12 @@ from domain.errors import ConfigError
 from domain.events import Event, emit
 from supervisor import desired, logs, notify, reload, signals, status
 from supervisor.operator import Operator
+from supervisor.runtime_directory import show_socket
 from supervisor.sections import Settings
 from supervisor.supervise import run_essential
 from supervisor.tree import Tree
 from supervisor.version import VERSION
+from supervisor.watchdog import Watchdog
 
 SECOND_STOP_S = 1.0  # a second SIGTERM counts from here on: wrappers send it twice
 LINES_EVERY_S = 10.0  # SIGUSR1 writes one line per child at most this often
@@ -52,6 +54,7 @@ class Daemon:
             "signals": self._obey_signals,
             "loop lag": self._lag.measure,
             "service manager": self.tell_manager,
+            "watchdog": self._make_watchdog().run,
         }
         async with trio.open_nursery() as nursery:
             for name, task in beside.items():
@@ -102,6 +105,7 @@ class Daemon:
             return
         count = self.tree.board.wanted_markets()
         emit(Event.READY, f"ready; {count} of {len(self.tree.markets)} markets are to run", actor="tree")
+        show_socket(self.tree.state_dir, os.environ)
         self.manager.ready(self._one_line())
         if self._is_reload_due:
             self.reload()
@@ -133,7 +137,6 @@ class Daemon:
             # has less and less time to get out of it.
             signals.ignore_harmless()
             emit(Event.STOP, f"stopping on {why}", actor="tree", reason=why)
-            self.manager.stopping(f"stopping on {why}")
             self.tree.stop()
         elif now - self._stop_asked_at >= SECOND_STOP_S:
             self._leave_at_once(why)
@@ -188,18 +191,34 @@ class Daemon:
     # --- the service manager, and the end -----------------------------------------------------
 
     async def tell_manager(self) -> None:
-        """Ping the watchdog, which proves that this loop turns, and keep STATUS= current."""
-        every_s = min(TELL_EVERY_S, (self.manager.watchdog_s or TELL_EVERY_S * 2) / 2)
+        """Keep STATUS= current, ask for more time while we start, and say when a stop begins."""
+        with trio.CancelScope() as telling:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_how_we_are, name="service manager/status")
+                await self.tree.stop_asked()
+                telling.cancel()
+        self.manager.stopping("stopping")
+        await trio.sleep_forever()
+
+    async def _tell_how_we_are(self) -> None:
         while True:
-            await trio.sleep(every_s)
-            if self.manager.watchdog_s is not None:
-                self.manager.alive()
-            if self.tree.is_stopping:
-                continue
+            await trio.sleep(TELL_EVERY_S)
             if self.is_ready:
                 self.manager.status(self._one_line())
             else:  # a large journal is looked over
-                self.manager.extend_start(3 * every_s)
+                self.manager.extend_start(3 * TELL_EVERY_S)
+
+    def _make_watchdog(self) -> Watchdog:
+        tree = self.tree
+        return Watchdog(
+            manager=self.manager,
+            tasks={
+                "the loop": lambda: self._lag.due_at,
+                "the supervisor": lambda: tree.pulse.due_at,
+                "accepting": lambda: tree.writer.accepting_due_at,
+            },
+            is_stopping=lambda: tree.is_stopping,
+        )
 
     def _one_line(self) -> str:
         board, writer = self.tree.board, self.tree.writer.statistics()

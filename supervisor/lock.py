@@ -52,7 +52,9 @@ def holder(state_dir: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:
-        raise MarketdError(f"{path} cannot be read: {exc.strerror}; who runs marketd?") from exc
+        raise MarketdError(
+            f"{path} cannot be read: {exc.strerror}; it answers root and the members of its group"
+        ) from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -56,7 +56,10 @@ class ServiceSettings:
 
     state_dir: str | None = attrs.field(
         default=None,
-        metadata={"help": "where state is kept; default: $STATE_DIRECTORY, else ~/.local/state/marketd"},
+        metadata={
+            "help": "where state is kept; default: $STATE_DIRECTORY, else ~/.local/state/marketd, "
+            "of /etc/marketd/marketd.toml /var/lib/marketd"
+        },
     )
     log_level: str = attrs.field(
         default="info",

@@ -37,6 +37,9 @@ __all__ = [
 ]
 
 FILE_NAME = "marketd.toml"
+# The service's own, as deploy/marketd.service and deploy/install.sh have them.
+SERVICE_FILE = Path("/etc/marketd") / FILE_NAME
+SERVICE_STATE_DIR = Path("/var/lib/marketd")
 SIMULATED_VENUE = "sim"
 SIMULATED_PROTOCOL = "olymptrade"
 SIMULATED_TOKEN = "simulated"  # noqa: S105 - no secret: the simulated venue takes any
@@ -70,12 +73,19 @@ def find_config(explicit: Path | None) -> Path:
     """
     if explicit is not None:
         return explicit
-    places = (Path(FILE_NAME), Path.home() / ".config/marketd" / FILE_NAME, Path("/etc/marketd") / FILE_NAME)
+    places = (Path(FILE_NAME), Path.home() / ".config/marketd" / FILE_NAME, SERVICE_FILE)
     for place in places:
-        if place.exists():
+        if _is_there(place):
             return place
     tried = ", ".join(str(place) for place in places)
     raise ConfigError(f"no settings file; tried {tried}. `marketd init` writes one")
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.exists()
+    except PermissionError:  # a folder of somebody else's: `sudo -u rita` in root's home
+        return place == SERVICE_FILE  # reading it will say so
 
 
 def state_dir(explicit: Path | None, settings: Settings) -> Path:
@@ -104,9 +114,17 @@ def load(path: Path) -> Settings:
     except ValueError as exc:  # not TOML, or not UTF-8
         raise ConfigError(f"{path}: is not TOML: {exc}") from exc
     try:
-        return read_settings(table)
+        settings = read_settings(table)
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
+    return _in_service(settings) if path.absolute() == SERVICE_FILE else settings
+
+
+def _in_service(settings: Settings) -> Settings:
+    """Return the service's settings for who is not its service manager: they know its state directory."""
+    if settings.service.state_dir is not None or "STATE_DIRECTORY" in os.environ:
+        return settings
+    return attrs.evolve(settings, service=attrs.evolve(settings.service, state_dir=str(SERVICE_STATE_DIR)))
 
 
 def read_settings(table: Mapping[str, Any]) -> Settings:

@@ -28,11 +28,12 @@ class LoopLag:
     """How late the loop wakes a sleeping task: what every tick waits at the worst."""
 
     _samples: deque[float] = attrs.field(factory=lambda: deque([0.0], maxlen=LAG_SAMPLES))
+    due_at: float | None = None  # when it turns next, at the latest
 
     async def measure(self) -> None:
         """Measure for ever."""
         while True:
-            due = trio.current_time() + LAG_EVERY_S
+            due = self.due_at = trio.current_time() + LAG_EVERY_S
             await trio.sleep_until(due)
             self._samples.append((trio.current_time() - due) * 1000)
 

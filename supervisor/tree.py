@@ -42,6 +42,7 @@ from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from supervisor.tokens import Tokens
+from supervisor.watchdog import Pulse
 from venues import find_venue
 from venues.settings import VenueSettings
 
@@ -85,6 +86,7 @@ class Tree:
         self._removed: dict[str, MarketPort] = {}  # those that come again go on from where they were
         self.listings = Listings(state_dir=state_dir, markets=self.markets)
         self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
+        self.pulse = Pulse()
         self.backfills = Backfills(
             inbox=self.inbox, writer=self.writer, storage=settings.storage, markets=self.markets
         )
@@ -140,6 +142,10 @@ class Tree:
         """Ask for an ordered stop."""
         self._stop.set()
 
+    async def stop_asked(self) -> None:
+        """Wait until a stop is asked for."""
+        await self._stop.wait()
+
     @property
     def is_stopping(self) -> bool:
         """Whether a stop has been asked for."""
@@ -174,6 +180,7 @@ class Tree:
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
+        self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self._is_growing = True
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)

@@ -4,8 +4,9 @@ import argparse
 import os
 from pathlib import Path
 
-from domain.errors import ConfigError
-from supervisor.settings import Settings, find_config, load, state_dir
+from domain.errors import ConfigError, MarketdError
+from supervisor.lock import holder
+from supervisor.settings import SERVICE_FILE, Settings, find_config, load, state_dir
 
 
 def state_dir_of(arguments: argparse.Namespace) -> Path:
@@ -22,5 +23,16 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     except ConfigError:
         return Settings()  # a simulation needs no settings file
     if not os.access(config, os.R_OK) and arguments.config is None:
-        return Settings()
+        return _of_a_stranger(config)
     return load(config)
+
+
+def _of_a_stranger(config: Path) -> Settings:
+    """Return the settings of the asker's own simulation, where one runs; else say whose the file is."""
+    own = Settings()
+    if config == SERVICE_FILE and holder(state_dir(None, own)) is None:
+        raise MarketdError(
+            f"{config} cannot be read: the service answers root and the members of its group; "
+            "as root: usermod --append --groups marketd NAME, who then logs in anew"
+        )
+    return own

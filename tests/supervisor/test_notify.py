@@ -4,15 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trio
-from trees import make_tree
-from trio.testing import MockClock
 
-from supervisor import logs
-from supervisor.daemon import Daemon
-from supervisor.desired import DesiredState
 from supervisor.notify import Notifier, from_environment
-from supervisor.sections import Settings
 
 
 class Manager:
@@ -126,29 +119,3 @@ def test_the_watchdog_is_as_the_environment_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert from_environment().watchdog_s == watchdog_s
-
-
-def make_daemon(manager: Manager, tmp_path: Path, *, watchdog_s: float | None) -> Daemon:
-    return Daemon(
-        tree=make_tree(Settings(), tmp_path, DesiredState()),
-        reread=None,
-        log=logs.LineWriter((tmp_path / "log").open("w")),
-        has_memory=True,
-        manager=notifier_for(manager, watchdog_s=watchdog_s),
-    )
-
-
-@pytest.mark.parametrize(("watchdog_s", "pings"), [(4.0, 15), (60.0, 3), (None, 0)])
-async def test_the_daemon_pings_twice_in_each_period(
-    autojump_clock: MockClock, manager: Manager, tmp_path: Path, watchdog_s: float | None, pings: int
-) -> None:
-    daemon = make_daemon(manager, tmp_path, watchdog_s=watchdog_s)
-    heard = []
-    with trio.move_on_after(31.0):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(daemon.tell_manager)
-            while True:
-                await trio.sleep(0.5)
-                heard += manager.heard()
-    daemon.log.stream.close()
-    assert heard.count({"WATCHDOG": "1"}) == pings

@@ -1,4 +1,6 @@
+import argparse
 import contextlib
+import os
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +10,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from domain.errors import ConfigError
+from domain.errors import ConfigError, MarketdError
+from supervisor import lock
+from supervisor import settings as settings_module
+from supervisor.commands import where
 from supervisor.settings import (
     Settings,
     find_config,
@@ -350,6 +355,57 @@ def test_the_state_directory_is_the_first_that_is_said(
     assert state_dir(None, in_file) == tmp_path / "mine"
     monkeypatch.chdir(tmp_path)
     assert state_dir(Path("given"), in_file) == tmp_path / "given"
+
+
+@pytest.fixture
+def service_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The service's settings file, and a home in which there is nothing."""
+    file = tmp_path / "etc/marketd.toml"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.setattr(settings_module, "SERVICE_FILE", file)
+    monkeypatch.setattr(where, "SERVICE_FILE", file)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return file
+
+
+def test_the_services_file_leads_to_the_services_state(
+    service_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert state_dir(None, load(service_file)) == Path("/var/lib/marketd")
+    monkeypatch.chdir(service_file.parent)
+    assert state_dir(None, load(Path("marketd.toml"))) == Path("/var/lib/marketd")
+
+
+def test_the_services_manager_says_where_its_state_is(
+    service_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/private/marketd")
+    assert state_dir(None, load(service_file)) == Path("/var/lib/private/marketd")
+    service_file.write_text('[service]\nstate_dir = "/srv/marketd"')
+    assert state_dir(None, load(service_file)) == Path("/srv/marketd")
+
+
+def test_a_stranger_is_told_whom_the_service_answers(
+    service_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    nothing_said = argparse.Namespace(config=None, state_dir=None)
+    with pytest.raises(MarketdError, match=f"{service_file}.*members of its group"):
+        where.state_dir_of(nothing_said)
+    own = Path.home() / ".local/state/marketd"
+    with lock.held(own):
+        assert where.state_dir_of(nothing_said) == own
+
+
+def test_of_folders_that_let_nobody_in_only_the_services_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert find_config(None) == Path("/etc/marketd/marketd.toml")
 
 
 # --- the simulation ---------------------------------------------------------------------------

@@ -1,0 +1,42 @@
+"""What the other tests of this folder take for granted."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from machines import Machine, kept_layer, running_machine
+
+
+def test_machine_runs_debian_s_own_mariadb_without_a_network(machine: Machine) -> None:
+    machine.run("apt-get", "install", "--yes", "--no-install-recommends", "mariadb-server")
+    assert machine.show("mariadb", "ActiveState") == "active"
+    assert machine.said("mariadb", "--batch", "--skip-column-names", "--execute", "SELECT 6 * 7") == "42"
+    assert machine.run("ping", "-c1", "-w1", "192.0.2.1", check=False).returncode != 0
+
+
+def test_later_machine_finds_what_a_layer_keeps(tmp_path: Path) -> None:
+    def furnish(machine: Machine) -> None:
+        machine.write("/etc/systemd/system/kept.service", "[Service]\nExecStart=sleep infinity\n"
+                      "[Install]\nWantedBy=multi-user.target\n")  # fmt: skip
+        machine.run("systemctl", "enable", "kept")
+
+    layer = kept_layer(tmp_path / "layer", make=furnish)
+    with running_machine(layer=layer) as machine:
+        assert machine.show("kept", "ActiveState") == "active"
+        machine.run("rm", "/etc/systemd/system/kept.service")
+    with running_machine(layer=layer) as machine:
+        assert machine.show("kept", "ActiveState") == "active"
+    assert not Path("/etc/systemd/system/kept.service").exists()
+
+
+def test_machine_that_ends_leaves_nothing_of_it(tmp_path: Path) -> None:
+    with running_machine() as machine:
+        machine.run("systemd-run", "--unit=sleeper", "sleep", "infinity")
+        pid = int(machine.show("sleeper", "MainPID"))
+        assert pid > 1
+        folder, cgroups, init = machine.folder, machine.cgroups, machine.init
+    assert not folder.exists()
+    assert [each for each in cgroups if each.exists()] == []
+    with pytest.raises(FileNotFoundError):
+        Path(f"/proc/{init}/status").read_text()
+    assert str(folder) not in subprocess.run(["mount"], capture_output=True, text=True, check=True).stdout
