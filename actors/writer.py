@@ -174,6 +174,7 @@ class Writer:
             db_reason=storing.db_reason,
             statements=sum(each.statements for each in drivers),
             connects=sum(each.connects for each in drivers),
+            recovered=storing.recovered,
         )
 
     def _unaccepted(self) -> int:

@@ -11,6 +11,7 @@ class Event(enum.StrEnum):
 
     START = "start"  # the daemon starts; detail: version, state directory, database
     READY = "ready"  # control answers, the gate runs, ticks are accepted
+    LAST_RUN = "last_run"  # how the run before this one ended, and what was saved of it
     STOP = "stop"  # a stop was asked for, and its last line
     STATE = "state"  # a market or connection changed its state
     HOURS = "hours"  # markets are closed, when they open, and what is open meanwhile
@@ -34,6 +35,7 @@ class Event(enum.StrEnum):
     STATUS = "status"  # one line per child, on SIGUSR1
     SETTINGS = "settings"  # something about the settings the operator should know
     TOKEN = "token"  # noqa: S105  # a token is new, expires soon, has expired, was refused
+    LOG = "log"  # of the log itself: entries were dropped
     FAULT = "fault"  # the simulator did what --fault asked for
 
 

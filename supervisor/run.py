@@ -25,6 +25,9 @@ from storage.target import Target, parse_target
 from supervisor import desired, lock, logs
 from supervisor.daemon import Daemon
 from supervisor.gate import connects_file
+from supervisor.life import Life, stacks_kept
+from supervisor.log_writer import LogWriter
+from supervisor.pause import Pause
 from supervisor.sections import Settings
 from supervisor.settings import (
     SIMULATED_PROTOCOL,
@@ -62,11 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
     directory = state_dir(arguments.state_dir, settings)
     with lock.held(directory):
         log = logs.open_log(level=settings.service.log_level)
+        life = Life(state_dir=directory)
         try:
+            life.begin(settings.supervision)
             _allow_open_files()
             _forget_the_start()
             grow = _grow_simulated if arguments.simulated else _grow
-            return trio.run(grow, Plan(settings=settings, config=config, state_dir=directory, log=log))
+            plan = Plan(settings=settings, config=config, state_dir=directory, log=log, life=life)
+            with stacks_kept(directory), life.lived():
+                return trio.run(grow, plan)
         except BaseExceptionGroup as group:
             wrong = [error for error in flatten(group) if isinstance(error, ConfigError)]
             if not wrong:
@@ -83,7 +90,8 @@ class Plan:
     settings: Settings
     config: Path | None
     state_dir: Path
-    log: logs.LineWriter
+    life: Life
+    log: LogWriter
 
 
 def _read_settings(arguments: argparse.Namespace) -> tuple[Settings, Path | None]:
@@ -116,6 +124,7 @@ def _say_hello(plan: Plan) -> None:
         version=VERSION,
         state_dir=str(plan.state_dir),
     )
+    plan.life.say_last()
     for name in plan.settings.unused:
         emit(Event.SETTINGS, f"{name} is accepted but has no effect in this version", actor="settings")
 
@@ -180,9 +189,10 @@ def _plant(plan: Plan, reread: Callable[[], Settings] | None) -> Daemon:
         make_writer=partial(_make_writer, plan, target),
         recorder=_recorder(plan.settings),
     )
+    tree.pause = Pause(wait_s=plan.life.pause_s, bad_ends=plan.life.bad_ends)
     logs.record_events(tree.inbox.events)
     _say_hello(plan)
-    return Daemon(tree=tree, reread=reread, log=plan.log, has_memory=remembered is not None)
+    return Daemon(tree=tree, reread=reread, log=plan.log, life=plan.life, has_memory=remembered is not None)
 
 
 def _recorder(settings: Settings) -> "Recorder | None":

@@ -13,9 +13,11 @@ import msgspec
 import trio
 
 from domain.clock import now_us
-from domain.states import ConnectionRow, MarketRow
+from domain.states import ConnectionRow, Desired, MarketRow
 from supervisor.board import reason_of
 from supervisor.branches import VenueBranch
+from supervisor.last_run import LastRun
+from supervisor.log_writer import LogWriter
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
@@ -42,7 +44,9 @@ class LoopLag:
         return round(max(self._samples), 3)
 
 
-def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: LoopLag) -> dict[str, Any]:
+def build(
+    tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: LoopLag, log: LogWriter
+) -> dict[str, Any]:
     """Return the status as it is now."""
     return {
         "written_us": now_us(),
@@ -61,6 +65,7 @@ def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: Loo
             "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
         },
         "process": _process(lag),
+        "log": attrs.asdict(log.figures()),
     }
 
 
@@ -73,7 +78,7 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
         "venue": row.venue,
         "state": tree.board.market_state(row),
         "desired": row.desired,
-        "reason": reason_of(row) or reason_of(row.connection) or None,
+        "reason": reason_of(row) or reason_of(row.connection) or _pause_of(tree, row) or None,
         "last_tick_us": row.last_tick_us,
         "age_ms": None if row.last_tick_at is None else round((now - row.last_tick_at) * 1000),
         "price": row.price,
@@ -103,13 +108,30 @@ def _connection(tree: Tree, row: ConnectionRow) -> dict[str, Any]:
         "name": row.name,
         "venue": row.venue,
         "state": connection_state(row),
-        "reason": reason_of(row) or None,
+        "reason": reason_of(row) or _pause_of(tree, row) or None,
         "markets": len(tree.connections[row.name].place.ports),
         "frames": row.frames,
         "unknown_frames": row.unknown_frames,
         "new_fields": row.new_fields,
         "restarts": row.restarts,
         "rtt_ms": None if row.rtt_ms is None else round(row.rtt_ms, 3),
+    }
+
+
+def _pause_of(tree: Tree, row: MarketRow | ConnectionRow) -> str:
+    """Return why a row that is to run does not yet: everybody waits, after too many bad ends."""
+    return tree.pause.reason() if row.desired is Desired.RUNNING else ""
+
+
+def last_run(last: LastRun, tree: Tree) -> dict[str, Any]:
+    """Return how the run before this one ended, and what it had accepted that only we stored."""
+    recovered = tree.writer.statistics().recovered
+    return {
+        "end": last.end,
+        "detail": last.detail,
+        "started_us": last.started_us,
+        "ended_us": last.ended_us,
+        "recovered": attrs.asdict(recovered),
     }
 
 

@@ -36,6 +36,7 @@ from supervisor.desired import DesiredState
 from supervisor.gate import Gate, connects_file, read_connects
 from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
+from supervisor.pause import Pause
 from supervisor.policy import RestartPolicy
 from supervisor.recall import Recall
 from supervisor.rest_listing import RestLister
@@ -92,6 +93,8 @@ class Tree:
         )
         self.inbox.gaps.on_closed = self.backfills.closed
         self.exit_code = 0
+        self.stop_reason = ""
+        self.pause = Pause()
         self.finished: Finished | None = None
         self._recorder = recorder
         self._stop = trio.Event()
@@ -138,8 +141,9 @@ class Tree:
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="control", run=control.run, row=ChildRow(name="control"), policy=policy))
 
-    def stop(self) -> None:
-        """Ask for an ordered stop."""
+    def stop(self, why: str = "") -> None:
+        """Ask for an ordered stop; the first word on why counts."""
+        self.stop_reason = self.stop_reason or why
         self._stop.set()
 
     async def stop_asked(self) -> None:
@@ -155,6 +159,7 @@ class Tree:
         """Stop in order because something failed that the daemon cannot live without."""
         emit(Event.STOP, f"stopping: {reason}", level=logging.ERROR, actor="tree", reason=reason)
         self.exit_code = 1
+        self.stop_reason = reason
         self.stop()
 
     async def _stop_feeds(self) -> None:
@@ -179,6 +184,8 @@ class Tree:
         """Add all venues and markets; start them when it is known where they ended last time."""
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
+        self.pause.begin()
+        self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
         self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self._is_growing = True
@@ -187,6 +194,17 @@ class Tree:
         for spec in market_specs(self.settings):
             self.add_market(spec)
         await self.recall.settle(deadline_s=FIRST_CONTACT_S)
+        assert self._nursery is not None, "it grows in one"
+        if self.pause.left_s():
+            self._nursery.start_soon(self._start_after_pause, name="pause")
+        else:
+            self._start_children()
+
+    async def _start_after_pause(self) -> None:
+        await self.pause.over()
+        self._start_children()
+
+    def _start_children(self) -> None:
         self._is_growing = False
         for child in self._to_start:
             self._start(child)

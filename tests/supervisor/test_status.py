@@ -16,7 +16,7 @@ from supervisor.status import LoopLag, rss_bytes
 CONTRACT = {
     "": {
         "written_us", "version", "pid", "started_us", "mode", "ready", "markets", "venues",
-        "connections", "writer", "mailboxes", "trading", "process",
+        "connections", "writer", "mailboxes", "trading", "process", "log",
     },
     "market": {
         "id", "symbol", "venue", "state", "desired", "reason", "last_tick_us", "age_ms", "price",
@@ -33,6 +33,7 @@ CONTRACT = {
     },
     "mailbox": {"used", "bound", "peak", "dropped"},
     "process": {"rss_bytes", "threads", "fds", "loop_lag_ms"},
+    "log": {"waiting", "dropped"},
 }  # fmt: skip
 
 
@@ -47,6 +48,7 @@ async def test_the_names_are_those_of_the_contract(tmp_path: Path) -> None:
         "writer": found["writer"].keys(),
         "mailbox": found["mailboxes"]["writer/ticks"].keys(),
         "process": found["process"].keys(),
+        "log": found["log"].keys(),
     } == CONTRACT
 
 
