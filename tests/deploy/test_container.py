@@ -94,11 +94,12 @@ def test_what_compose_names_is_there_or_made_by_prepare(tmp_path: Path) -> None:
 
 def prepare(folder: Path) -> Path:
     """Run prepare.sh on a copy of the folder, with a careful umask; return the copy."""
-    place = folder / "container"
-    place.mkdir(exist_ok=True)
-    for file in FOLDER.iterdir():
+    place = folder / "deploy/container"
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (*FOLDER.iterdir(), *FOLDER.parent.iterdir()):
         if file.is_file():
-            (place / file.name).write_bytes(file.read_bytes())
+            copy = folder / file.relative_to(ROOT)
+            copy.write_bytes(file.read_bytes())
     subprocess.run(["sh", place / "prepare.sh"], check=True, timeout=60, umask=0o077, capture_output=True)
     return place
 

@@ -23,9 +23,8 @@ def unit_value(key: str) -> str:
 
 
 def in_bytes(size: str) -> int:
-    """Return systemd's `256M` or compose's `256m` as a number."""
-    assert size[-1] in "mM"
-    return int(size[:-1]) * MIB
+    """Return systemd's `256M` or `0`, or compose's `256m`, as a number."""
+    return int(size[:-1]) * MIB if size[-1] in "mM" else int(size)
 
 
 def in_seconds(time: str) -> int:
