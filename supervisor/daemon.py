@@ -41,6 +41,7 @@ class Daemon:
     log: LogWriter
     has_memory: bool  # control.json was there when we started
     manager: notify.Notifier = attrs.field(factory=notify.from_environment)
+    tidy_up: Callable[[], None] = lambda: None  # called where we leave without a way back
     is_ready: bool = False
     _started_us: int = attrs.field(factory=now_us)
     _lag: status.LoopLag = attrs.field(factory=status.LoopLag)
@@ -177,7 +178,7 @@ class Daemon:
             return
         self._lines_at = now
         for line in status.lines(found):
-            emit(Event.STATUS, line)
+            emit(Event.STATUS, line.text, actor=line.actor)
 
     def reload(self) -> None:
         """Read the settings again: a bad file changes nothing."""
@@ -269,4 +270,5 @@ class Daemon:
 
     def _leave(self, exit_code: int) -> None:
         self.log.close()
+        self.tidy_up()
         os._exit(exit_code)

@@ -5,6 +5,7 @@ import faulthandler
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,17 +18,18 @@ from domain.errors import ConfigError, flatten
 from domain.events import Event, emit
 from domain.token import duration_text
 from supervisor import oom, run_record
-from supervisor.last_run import Evidence, LastRun, judge
+from supervisor.last_run import SETTINGS_EXIT, Evidence, LastRun, judge
 from supervisor.pause import bad_ends_after, pause_s
 from supervisor.policy import SupervisionSettings
 from supervisor.run_record import End, Ended, RunRecord
 from supervisor.status import rss_bytes
+from supervisor.supervise import TRACEBACK_CHARACTERS
 from supervisor.version import VERSION
 
 SIGN_EVERY_S = 30.0
 LEAVE_WITHIN_S = 0.5  # the end is written within this time, or not at all: a disk may hang
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-BOOT_ID_VARIABLE = "MARKETD_BOOT_ID"  # the unit sets it (%b): its sandbox hides the file
+BOOT_ID_VARIABLE = "MARKETD_BOOT_ID"  # for where /proc/sys is hidden; %b in a unit file
 LEVELS = {
     End.FIRST: logging.INFO,
     End.CLEAN: logging.INFO,
@@ -139,9 +141,14 @@ class Life:
     def _note_exception(self, _: object, error: BaseException | None, __: object) -> None:
         if error is None:
             return
-        cause = flatten(error)[0]
-        exit_code = 78 if isinstance(cause, ConfigError) else 1
-        self.end(how=End.CRASH, exit_code=exit_code, words=f"{type(cause).__name__}: {cause}")
+        leaves = flatten(error)
+        wrong = [leaf for leaf in leaves if isinstance(leaf, ConfigError)]
+        cause = (wrong or leaves)[0]
+        text = f"{type(cause).__name__}: {cause}"
+        if not wrong:  # a traceback on standard error is not in every log
+            below = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+            emit(Event.CRASH, f"marketd crashed: {text}", level=logging.ERROR, actor="tree", traceback=below)
+        self.end(how=End.CRASH, exit_code=SETTINGS_EXIT if wrong else 1, words=text)
 
     # --- the run before -----------------------------------------------------------------------
 

@@ -43,6 +43,10 @@ class FileOutput:
         except OSError:
             return False
 
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
     def _append(self, entry: bytes) -> bool:
         size = os.fstat(self._file).st_size
         written = 0

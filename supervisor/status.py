@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -196,20 +196,36 @@ def write(state_dir: Path, status: dict[str, Any]) -> None:
     fresh.rename(state_dir / "status.json")
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Return one line per connection, market and the writer, as SIGUSR1 logs them."""
+class Line(NamedTuple):
+    """What SIGUSR1 logs of one child."""
+
+    actor: str
+    text: str
+
+
+def lines(found: dict[str, Any]) -> list[Line]:
+    """Return a line per connection and market, and one of the writer."""
     writer = found["writer"]
     return [
         *(
-            f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
-            f"{row['restarts']} restarts"
+            Line(
+                f"connection/{row['name']}",
+                f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
+                f"{row['restarts']} restarts",
+            )
             for row in found["connections"]
         ),
         *(
-            f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
-            f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps"
+            Line(
+                f"market/{row['id']}",
+                f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
+                f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps",
+            )
             for row in found["markets"]
         ),
-        f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
-        f"database {writer['db']}",
+        Line(
+            "writer",
+            f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
+            f"database {writer['db']}",
+        ),
     ]

@@ -214,6 +214,12 @@ class Tree:
         """Write down which ticks the writer's mailbox had to let go."""
         for gap in self._overflowed.add(ticks):
             self.inbox.gaps.put(gap)
+        emit(  # folded, like all that is said again
+            Event.OVERFLOW,
+            "more prices come in than the disk takes: the oldest are dropped; `marketd gaps` says which",
+            level=logging.ERROR,
+            actor="writer/ticks",
+        )
 
     def add_venue(self, name: str, settings: VenueSettings) -> None:
         """Open a venue's gate; its connections come with its markets."""

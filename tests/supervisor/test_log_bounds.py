@@ -80,6 +80,11 @@ def test_that_a_market_is_live_again_is_said_each_time() -> None:
     assert messages(*says) == ["EURUSD live"] * 2
 
 
+def test_the_status_is_said_each_time_it_is_asked_for() -> None:
+    says = [lambda: emit(Event.STATUS, "EURUSD@sim live", actor="market/EURUSD@sim")] * 2
+    assert len(messages(*says)) == 2
+
+
 def test_after_ten_minutes_it_is_said_again_with_how_often_it_was_not() -> None:
     folding = Folding()
 
