@@ -106,13 +106,12 @@ class Running:
 
 
 class Simulator(Running):
-    """`marketd simulate` on a port of its own."""
+    """`marketd simulate` on a port of its own; `prefix` is a command that starts it elsewhere."""
 
-    def __init__(self, *arguments: str, log: Path, port: int) -> None:
+    def __init__(self, *arguments: str, log: Path, port: int, prefix: Sequence[str] = ()) -> None:
         listen = f"127.0.0.1:{port}"
-        super().__init__(
-            [MARKETD, "simulate", "--protocol", "binance", "--listen", listen, *arguments], log=log
-        )
+        command = [MARKETD, "simulate", "--protocol", "binance", "--listen", listen, *arguments]
+        super().__init__([*prefix, *command], log=log)
         self.url = self.first_line().removeprefix("listening on ").strip()
         self.port = int(self.url.rpartition(":")[2].partition("/")[0])
 

@@ -10,22 +10,21 @@ has_server() {
         pgrep -x 'mariadbd|mysqld' >/dev/null
 }
 
+# is_own_server: whether the MariaDB here is one that this script installed.
+is_own_server() {
+    [ -e "$OWN_CNF" ] && { is_installed mariadb-server || ! has_server; }
+}
+
 # choose_database: own (a MariaDB that this script installs), or local (one that is there already).
 choose_database() {
-    if made mariadb-server; then
-        echo own
-    elif has_server; then
-        echo local
-    else
-        echo own
-    fi
+    if ! has_server || is_own_server; then echo own; else echo local; fi
 }
 
 # database_of_settings: what the settings file uses, as far as this script has to do with it.
 database_of_settings() {
     if ! grep -qE "^ *url *= *[\"']mysql://$LOCAL_NAME@localhost/${LOCAL_NAME}[?\"']" "$SETTINGS"; then
         echo kept
-    elif made mariadb-server; then
+    elif is_own_server; then
         echo own
     elif made account; then
         echo local
@@ -34,8 +33,8 @@ database_of_settings() {
     fi
 }
 
+# install_mariadb: its configuration first, which also tells later that this server is ours.
 install_mariadb() {
-    record mariadb-server
     [ -e "$OWN_CNF" ] || {
         say "writing $OWN_CNF: MariaDB in 150 MB"
         mkdir -p "$(dirname "$OWN_CNF")"

@@ -52,7 +52,6 @@ remove_data() {
         drop_account || die "the database $LOCAL_NAME could not be dropped: see above. Nothing else was deleted"
     fi
     say "deleting $ETC, $STATE and $BACKUPS"
-    ! made mariadb-server || own_mariadb=yes
     rm -rf "$ETC" "$STATE" "$BACKUPS"
     ! id marketd >/dev/null 2>&1 || {
         say "removing the user marketd"
@@ -64,7 +63,6 @@ remove_data() {
 say_what_stays() {
     [ "$changes" -gt 0 ] || note "marketd is not installed; nothing to do."
     local each what
-    ! made mariadb-server || own_mariadb=yes
     for each in "$ETC:settings and secrets" "$STATE:journal, tokens" "$BACKUPS:backups" \
         "$UNIT.d:changes of yours to the unit"; do
         what=${each#*:} each=${each%%:*}
@@ -73,7 +71,7 @@ say_what_stays() {
     ! made account || echo "stays: the database $LOCAL_NAME and its account in MariaDB"
     [ "$delete_data" = yes ] || [ ! -e "$ETC" ] ||
         echo "To delete all of this too: deploy/install.sh --uninstall --delete-data"
-    [ "${own_mariadb:-no}" = no ] ||
+    ! is_own_server || ! is_installed mariadb-server ||
         echo "stays: MariaDB, which may hold other databases. To remove it with all of them:" \
             "apt-get purge mariadb-server; rm $OWN_CNF"
 }

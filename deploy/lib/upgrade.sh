@@ -168,7 +168,7 @@ take_back() {
 }
 
 restore_backup() {
-    env CREDENTIALS_DIRECTORY="$ETC" "$OPT/releases/$from/bin/python" -m supervisor.take_back "$backup" \
+    env CREDENTIALS_DIRECTORY="$ETC" "$OPT/releases/$from/bin/python" -m supervisor.commands.take_back "$backup" \
         --since-us "$since_us" --config "$SETTINGS" --state-dir "$STATE" ||
         die "the backup $backup could not be restored: see above. marketd is stopped, nothing is lost." \
             "deploy/install.sh --upgrade tries again"
