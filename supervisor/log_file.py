@@ -74,7 +74,7 @@ class FileOutput:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         file = os.open(self._path, flags, 0o640)
         if self._file >= 0:
             os.close(self._file)

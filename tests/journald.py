@@ -93,7 +93,7 @@ class Journald:
     def service(self, *command: str | Path) -> list[str | Path]:
         """Return the command line that runs this with the journal as its standard error, as systemd does."""
         script = 'JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec "$@"'
-        return self.inside("systemd-cat", "sh", "-c", script, "sh", *command)
+        return self.inside("systemd-cat", "--identifier=marketd", "sh", "-c", script, "sh", *command)
 
     def close(self) -> None:
         """End it, and all that was mounted for it."""

@@ -16,37 +16,19 @@ from machines import Machine, put_packages
 PORT = 7001  # of the venue, in the machine's own network
 URL = f"ws://127.0.0.1:{PORT}/stream"
 DATABASE = "mysql://marketd@localhost/marketd?unix_socket=/run/mysqld/mysqld.sock"
-PASSWORD = "s3cret of the database"
 CONFIG, STATE_DIR = "/etc/marketd/marketd.toml", "/var/lib/marketd"
 DROP_INS = "/run/systemd/system/marketd.service.d"
 PYTHON = "/opt/marketd/current/bin/python"
 
-INSTALL = """
-apt-get install --yes --quiet --no-install-recommends mariadb-server
-mkdir /tmp/marketd
-tar --create --directory /src --exclude=./.* . | tar --extract --directory /tmp/marketd
-python3 -m venv /opt/marketd/releases/tests
-/opt/marketd/releases/tests/bin/python -m pip install --quiet '/tmp/marketd[rest]'
-ln -s releases/tests /opt/marketd/current
-ln -s /opt/marketd/current/bin/marketd /usr/local/bin/marketd
-useradd --system --user-group --home-dir /var/lib/marketd --no-create-home --shell /usr/sbin/nologin marketd
-install --directory --mode 0755 /etc/marketd
-install --mode 0600 /dev/stdin /etc/marketd/db-password
-install --mode 0640 --group marketd /dev/null /etc/marketd/marketd.toml
-install --mode 0644 /src/deploy/marketd.service /etc/systemd/system
-systemctl daemon-reload
-systemctl enable --quiet marketd
-"""
 
-
-def install_by_hand(machine: Machine) -> None:
-    """Install the checkout, and MariaDB with an account of ours."""
+def install(machine: Machine) -> None:
+    """Install the checkout as a user would; rita may ask the service, a stranger may not."""
     put_packages(machine)
-    machine.run("sh", "-eux", "-c", INSTALL, text=f"{PASSWORD}\n")
-    machine.run("mariadb", text=f"CREATE USER marketd@localhost IDENTIFIED BY '{PASSWORD}';"
-                "GRANT ALL ON marketd.* TO marketd@localhost")  # fmt: skip
-    machine.run("useradd", "--create-home", "--groups", "marketd", "rita")  # who may ask the service
+    machine.run("/src/deploy/install.sh")
+    machine.run("systemctl", "stop", "marketd", "mariadb")
+    machine.run("useradd", "--create-home", "--groups", "marketd", "rita")
     machine.run("useradd", "--create-home", "stranger")
+    machine.run("apt-get", "clean")
 
 
 @attrs.frozen(kw_only=True)
@@ -148,6 +130,10 @@ class Service:
     def kill(self, number: str) -> None:
         """Have the service manager send it a signal."""
         self.machine.run("systemctl", "kill", "--signal", number, "marketd")
+
+    def password(self) -> str:
+        """Return the password of the database."""
+        return self.machine.said("cat", "/etc/marketd/db-password")
 
     def show(self, name: str) -> str:
         """Return a property of the unit."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from machines import Machine, demand_machines, kept_layer, put_packages, running_machine
-from service import Service, install_by_hand
+from service import Service, install
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -34,7 +34,7 @@ def machine() -> Iterator[Machine]:
 @pytest.fixture(scope="session")
 def serving_machine(layers: Path) -> Iterator[Service]:
     """A machine with the service installed, for all tests of this process."""
-    layer = kept_layer(layers / "service", make=install_by_hand)
+    layer = kept_layer(layers / "service", make=install)
     with running_machine(layer=layer) as machine:
         service = Service(machine, layers)
         yield service

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from daemons import wait_until
+from daemons import MARKETD, wait_until
 from journald import Entry, Journald
 from logged import GUARD_S, make_record
 
@@ -173,6 +173,16 @@ def test_a_service_whose_standard_error_is_the_journal_logs_with_fields(journald
     subprocess.run(journald.service(sys.executable, "-c", SAY_HELLO), check=True, timeout=GUARD_S)
     [entry] = journald.entries("MARKET=EURUSD@sim")
     assert (entry["MESSAGE"], entry["VENUE"], entry["REASON"]) == ("hello", "sim", "none")
+
+
+def test_why_the_service_does_not_start_is_an_error_in_the_journal(
+    journald: Journald, tmp_path: Path
+) -> None:
+    command = journald.service(MARKETD, "run", "--config", tmp_path / "none.toml")
+    assert subprocess.run(command, check=False, timeout=GUARD_S).returncode == 78
+    [entry] = journald.entries(OURS)
+    assert entry["MESSAGE"].startswith("marketd: settings: ")
+    assert entry["PRIORITY"] == "3"
 
 
 def test_a_child_of_a_service_with_a_pipe_of_its_own_logs_there(journald: Journald, tmp_path: Path) -> None:
