@@ -111,7 +111,7 @@ class Life:
         while True:
             await trio.sleep(SIGN_EVERY_S)
             with contextlib.suppress(OSError):  # the journal says it, where the disk is in trouble
-                await trio.to_thread.run_sync(self._show_life)
+                await trio.to_thread.run_sync(self._show_life, abandon_on_cancel=True)
 
     def _show_life(self) -> None:
         if self._alive is not None:
