@@ -21,6 +21,8 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint deploy/container/Dockerfile
+	$(VENV)/bin/docker-compose --file deploy/container/compose.yaml config --quiet
 
 bench: $(VENV)/installed-dev mariadb
 	$(VENV)/bin/python -m benchmarks $(ARGS)

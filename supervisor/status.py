@@ -1,12 +1,10 @@
 """What `marketd status` shows and SIGUSR1 writes. The names are part of the contract (DESIGN §7)."""
 
 import os
-import resource
-import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -18,6 +16,7 @@ from supervisor.board import reason_of
 from supervisor.branches import VenueBranch
 from supervisor.last_run import LastRun
 from supervisor.log_writer import LogWriter
+from supervisor.memory import rss_bytes
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
@@ -64,7 +63,7 @@ def build(
             "drain": tree.desired.drain,
             "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
         },
-        "process": _process(lag),
+        "process": _process(tree, lag),
         "log": attrs.asdict(log.figures()),
     }
 
@@ -162,23 +161,16 @@ def _rounded(days: float | None) -> float | None:
     return None if days is None else round(days, 1)
 
 
-def _process(lag: LoopLag) -> dict[str, Any]:
+def _process(tree: Tree, lag: LoopLag) -> dict[str, Any]:
     return {
         "rss_bytes": rss_bytes(),
+        "memory_limit_bytes": tree.memory.limit_bytes,
+        "is_memory_short": tree.memory.is_short,
         "threads": _count(Path("/proc/self/task")) or threading.active_count(),
         "fds": _count(Path("/proc/self/fd")),
+        "tasks": trio.lowlevel.current_statistics().tasks_living,
         "loop_lag_ms": lag.worst_ms(),
     }
-
-
-def rss_bytes() -> int:
-    """Return the resident memory of this process; where /proc is missing, its peak."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _count(folder: Path) -> int | None:
@@ -196,20 +188,36 @@ def write(state_dir: Path, status: dict[str, Any]) -> None:
     fresh.rename(state_dir / "status.json")
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Return one line per connection, market and the writer, as SIGUSR1 logs them."""
+class Line(NamedTuple):
+    """What SIGUSR1 logs of one child."""
+
+    actor: str
+    text: str
+
+
+def lines(found: dict[str, Any]) -> list[Line]:
+    """Return a line per connection and market, and one of the writer."""
     writer = found["writer"]
     return [
         *(
-            f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
-            f"{row['restarts']} restarts"
+            Line(
+                f"connection/{row['name']}",
+                f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
+                f"{row['restarts']} restarts",
+            )
             for row in found["connections"]
         ),
         *(
-            f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
-            f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps"
+            Line(
+                f"market/{row['id']}",
+                f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
+                f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps",
+            )
             for row in found["markets"]
         ),
-        f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
-        f"database {writer['db']}",
+        Line(
+            "writer",
+            f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
+            f"database {writer['db']}",
+        ),
     ]

@@ -67,9 +67,9 @@ record() {
     }
 }
 
-# crash_point NAME: where MARKETD_CRASH_AT says so, end as a power cut would. For tests.
+# crash_point NAME: where MARKETD_INSTALL_CRASH_AT says so, end as a power cut would. For tests.
 crash_point() {
-    [ "${MARKETD_CRASH_AT:-}" != "install.$1" ] || kill -KILL $$
+    [ "${MARKETD_INSTALL_CRASH_AT:-}" != "$1" ] || kill -KILL $$
 }
 
 # marketd_of RELEASE WORDS...: run a command of a release as root, with the password at hand.

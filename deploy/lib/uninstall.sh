@@ -51,8 +51,13 @@ remove_data() {
         say "dropping the database $LOCAL_NAME and its account"
         drop_account || die "the database $LOCAL_NAME could not be dropped: see above. Nothing else was deleted"
     fi
-    say "deleting $ETC, $STATE and $BACKUPS"
-    rm -rf "$ETC" "$STATE" "$BACKUPS"
+    local each
+    for each in "$ETC" "$STATE" "$BACKUPS"; do
+        [ ! -e "$each" ] || {
+            say "deleting $each"
+            rm -rf "$each"
+        }
+    done
     ! id marketd >/dev/null 2>&1 || {
         say "removing the user marketd"
         userdel marketd 2>/dev/null || true

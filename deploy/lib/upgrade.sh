@@ -70,7 +70,7 @@ resume() {
 # refuse_open_trades: a restart in the middle of real money is somebody's decision. Paper trades are settled later.
 refuse_open_trades() {
     local open
-    open=$(marketd_of "$from" status --json 2>/dev/null | "$OPT/releases/$from/bin/python" -c '
+    open=$( (marketd_of "$from" status --json 2>/dev/null || true) | "$OPT/releases/$from/bin/python" -c '
 import json, sys
 trading = json.loads(sys.stdin.read() or "{}").get("trading") or {}
 print(trading.get("open_real") or 0)')

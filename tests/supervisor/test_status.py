@@ -10,7 +10,8 @@ from trio.testing import MockClock
 from domain.states import State
 from supervisor import status
 from supervisor.desired import KillSwitch
-from supervisor.status import LoopLag, rss_bytes
+from supervisor.memory import rss_bytes
+from supervisor.status import LoopLag
 
 # DESIGN §7: others rely on these names.
 CONTRACT = {
@@ -32,7 +33,9 @@ CONTRACT = {
         "days_until_full", "db", "db_reason", "statements", "connects",
     },
     "mailbox": {"used", "bound", "peak", "dropped"},
-    "process": {"rss_bytes", "threads", "fds", "loop_lag_ms"},
+    "process": {
+        "rss_bytes", "memory_limit_bytes", "is_memory_short", "threads", "fds", "tasks", "loop_lag_ms",
+    },
     "log": {"waiting", "dropped"},
 }  # fmt: skip
 
@@ -129,7 +132,8 @@ def test_the_file_is_not_for_everybody_and_nothing_is_left_beside_it(tmp_path: P
 async def test_there_is_a_line_for_each_connection_market_and_the_writer(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         lines = status.lines(grown.status())
-    assert len(lines) == 1 + len(SYMBOLS) + 1
+    markets = [f"market/{symbol}@sim" for symbol in SYMBOLS]
+    assert [line.actor for line in lines] == ["connection/sim/1", *markets, "writer"]
 
 
 async def test_the_lag_of_the_loop_is_the_worst_of_the_last_ten_seconds(autojump_clock: MockClock) -> None:
