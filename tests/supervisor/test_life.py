@@ -168,7 +168,8 @@ def test_the_boot_is_told_by_the_environment_or_by_the_kernel(
 async def test_a_sign_of_life_comes_in_time_and_before_it_where_memory_grows(
     autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    autojump_clock.autojump_threshold = 0.2  # it writes in a thread
+    autojump_clock.autojump_threshold = 0.1  # it writes in a thread
+    monkeypatch.setattr(life, "LOOK_EVERY_S", 10.0)
     shown: list[tuple[float, int]] = []
     use = [100]
     monkeypatch.setattr(life, "rss_bytes", lambda: use[0])
@@ -181,10 +182,10 @@ async def test_a_sign_of_life_comes_in_time_and_before_it_where_memory_grows(
         began_at = trio.current_time()
         lived = begin(tmp_path)  # shows one
         nursery.start_soon(lived.show_life)
-        await trio.sleep(31)
+        await trio.sleep(35)
         use[0] = 109  # not worth one
         await trio.sleep(10)
         use[0] = 111
         await trio.sleep(40)
         nursery.cancel_scope.cancel()
-    assert [(round(at_s), rss) for at_s, rss in shown[1:]] == [(30, 100), (42, 111), (72, 111)]
+    assert [(round(at_s), rss) for at_s, rss in shown[1:]] == [(30, 100), (50, 111), (80, 111)]
