@@ -12,7 +12,7 @@ import trio
 from actors.accepting import Accepting
 from actors.mailbox import Answer
 from domain.clock import now_us
-from domain.database import Contact, DatabaseState
+from domain.database import Contact, DatabaseState, Recovered
 from domain.errors import JournalBroken, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event, emit
 from storage.drivers import make_driver
@@ -90,6 +90,8 @@ class Storing:
         self._stored_through = dict.fromkeys(Lane, 0)  # positions
         self.confirmed = dict.fromkeys(Lane, 0)
         self.stored = self.stored_own = 0  # ticks; those that this run accepted
+        self.recovered = Recovered()
+        self._is_recovered = False
         self.db = DatabaseState.DOWN
         self.db_reason = "not reached yet"
         self._is_told = False  # that it is away
@@ -159,7 +161,7 @@ class Storing:
         if self._is_held(Lane.TICKS):
             return False
         rows = self._accepting.shelves[Lane.TICKS].rows
-        return rows >= self._settings.flush_rows or self._is_behind(Lane.TICKS)
+        return rows >= self._accepting.rows_at_once or self._is_behind(Lane.TICKS)
 
     def _has_work(self, lane: Lane) -> bool:
         return self._accepting.accepted_through[lane] > self._stored_through[lane]
@@ -211,7 +213,28 @@ class Storing:
             self.stored += done.rows
             if done.journal_id in accepting.journal_ids:
                 self.stored_own += done.rows
+            else:
+                self._recover(done)
         self._say(done)
+
+    def _recover(self, done: Done) -> None:
+        """Count what an earlier run had accepted; say it once all of that is stored."""
+        before = self.recovered
+        self.recovered = Recovered(batches=before.batches + done.batches, ticks=before.ticks + done.rows)
+        opened = self._accepting.opened
+        is_all = opened is None or done.position >= opened.found.last_position[Lane.TICKS]
+        if self._is_recovered or not is_all:
+            return
+        self._is_recovered = True
+        if self.recovered.batches:
+            emit(
+                Event.LAST_RUN,
+                f"recovered from the journal: {self.recovered.ticks} ticks in {self.recovered.batches} "
+                "batches, which the database did not have yet",
+                actor="writer",
+                batches=self.recovered.batches,
+                ticks=self.recovered.ticks,
+            )
 
     async def _store_direct(self) -> None:
         """Store what is in no journal; and candles of intervals that ended although no tick came."""
@@ -233,7 +256,7 @@ class Storing:
             await self._succeeds(lambda: functools.partial(self._store.store_directly, rows=[], work=work))
 
     def _work(self, lane: Lane) -> Work:
-        accepting, most = self._accepting, self._settings.flush_rows
+        accepting, most = self._accepting, self._accepting.rows_at_once
         offered = accepting.shelves[lane].first(max_rows=most)
         is_all = not offered or offered[-1].position == accepting.accepted_through[lane]
         return Work(

@@ -29,6 +29,14 @@ class Finished:
 
 
 @attrs.frozen(kw_only=True)
+class Recovered:
+    """What earlier runs had accepted, and only this one stored: ticks, and their batches in the journal."""
+
+    batches: int = 0
+    ticks: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class WriterStatistics:
     """What `status` shows. `accepted`, `stored`, `dropped` and `waiting` count ticks.
 
@@ -49,3 +57,4 @@ class WriterStatistics:
     db_reason: str
     statements: int
     connects: int
+    recovered: Recovered

@@ -64,6 +64,7 @@ class Done:
     position: int
     confirmed: int
     journal_id: int | None = None
+    batches: int = 0  # whose rows this transaction stored
     rows: int = 0  # stored by this transaction, or by an earlier one whose answer was lost
     refused: tuple[str, ...] = ()  # why, a row each
     went_back: str = ""  # the database had less than we knew to be committed
@@ -151,6 +152,7 @@ class Store:
             position=through,
             confirmed=place.confirmed,
             journal_id=head.journal_id,
+            batches=len(batches),
             rows=inserted.rows + skipped,
             refused=inserted.refused,
             went_back=place.went_back,

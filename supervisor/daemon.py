@@ -15,7 +15,10 @@ from domain.database import Contact
 from domain.errors import ConfigError
 from domain.events import Event, emit
 from supervisor import desired, logs, notify, reload, signals, status
+from supervisor.life import Life
+from supervisor.log_writer import LogWriter
 from supervisor.operator import Operator
+from supervisor.run_record import End
 from supervisor.runtime_directory import show_socket
 from supervisor.sections import Settings
 from supervisor.supervise import run_essential
@@ -34,9 +37,11 @@ class Daemon:
 
     tree: Tree
     reread: Callable[[], Settings] | None
-    log: logs.LineWriter
+    life: Life
+    log: LogWriter
     has_memory: bool  # control.json was there when we started
     manager: notify.Notifier = attrs.field(factory=notify.from_environment)
+    tidy_up: Callable[[], None] = lambda: None  # called where we leave without a way back
     is_ready: bool = False
     _started_us: int = attrs.field(factory=now_us)
     _lag: status.LoopLag = attrs.field(factory=status.LoopLag)
@@ -53,6 +58,7 @@ class Daemon:
         beside = {
             "signals": self._obey_signals,
             "loop lag": self._lag.measure,
+            "signs of life": self.life.show_life,
             "service manager": self.tell_manager,
             "watchdog": self._make_watchdog().run,
         }
@@ -63,19 +69,22 @@ class Daemon:
             contact = await nursery.start(self._run_tree, ended, name="tree")
             await self._settle_desired(contact)
             self._say_ready()
+            self._say_pause()
             await ended.wait()
             nursery.cancel_scope.cancel()
         return self._say_last_words()
 
     def status(self) -> dict[str, object]:
         """Return the status of the daemon."""
-        return status.build(
+        found = status.build(
             self.tree,
             version=VERSION,
             started_us=self._started_us,
             is_ready=self.is_ready,
             lag=self._lag,
+            log=self.log,
         )
+        return found | {"last_run": status.last_run(self.life.last, self.tree)}
 
     async def _run_tree(self, ended: trio.Event, *, task_status: trio.TaskStatus[Contact]) -> None:
         run = partial(self.tree.run, handle=self._operator.handle, leave=self._leave_stuck)
@@ -110,6 +119,10 @@ class Daemon:
         if self._is_reload_due:
             self.reload()
 
+    def _say_pause(self) -> None:
+        if reason := self.tree.pause.reason():
+            emit(Event.START, f"connects later: {reason}", level=logging.WARNING, actor="tree", reason=reason)
+
     # --- signals ------------------------------------------------------------------------------
 
     async def _obey_signals(self) -> None:
@@ -137,7 +150,7 @@ class Daemon:
             # has less and less time to get out of it.
             signals.ignore_harmless()
             emit(Event.STOP, f"stopping on {why}", actor="tree", reason=why)
-            self.tree.stop()
+            self.tree.stop(f"stopped on {why}")
         elif now - self._stop_asked_at >= SECOND_STOP_S:
             self._leave_at_once(why)
 
@@ -150,6 +163,7 @@ class Daemon:
             actor="tree",
             ticks=at_risk,
         )
+        self.life.end(how=End.KILLED, exit_code=1, words=f"left at once on a second {why}")
         self._leave(1)
 
     def _show_status(self) -> None:
@@ -164,7 +178,7 @@ class Daemon:
             return
         self._lines_at = now
         for line in status.lines(found):
-            emit(Event.STATUS, line)
+            emit(Event.STATUS, line.text, actor=line.actor)
 
     def reload(self) -> None:
         """Read the settings again: a bad file changes nothing."""
@@ -223,7 +237,11 @@ class Daemon:
     def _one_line(self) -> str:
         board, writer = self.tree.board, self.tree.writer.statistics()
         database = "up" if writer.db == "up" else f"down ({writer.db_reason})"
-        return f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}"
+        line = f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}"
+        if self.tree.memory.is_short:
+            line += ", memory short"
+        pause = self.tree.pause.reason()
+        return f"{line}; {pause}" if pause else line
 
     def _say_last_words(self) -> int:
         """Say how it ended; return the exit code, 1 where ticks were lost."""
@@ -243,6 +261,9 @@ class Daemon:
             actor="tree",
             exit_code=exit_code,
         )
+        lost = f"; {fate}" if figures.unaccepted else ""
+        how = End.CRASH if exit_code else End.CLEAN
+        self.life.end(how=how, exit_code=exit_code, words=f"{self.tree.stop_reason}{lost}")
         return exit_code
 
     def _leave_stuck(self) -> None:
@@ -251,4 +272,5 @@ class Daemon:
 
     def _leave(self, exit_code: int) -> None:
         self.log.close()
+        self.tidy_up()
         os._exit(exit_code)

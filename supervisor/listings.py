@@ -96,7 +96,6 @@ class Listings:
                     f"{row.name} {State.FAILED}: {error}",
                     level=logging.WARNING,
                     actor=f"market/{row.name}",
-                    market=row.name,
                 )
             return
         if branch.port.is_unknown:

@@ -1,186 +1,32 @@
-"""The log: readable lines on a terminal, JSON lines in a pipe. Writing never stalls the loop.
-
-A thread writes what a bounded queue holds, because a pipe whose reader hangs would otherwise
-stop every market; what does not fit is dropped, counted, and the count is said later.
-"""
+"""Opens the log: readable lines on a terminal, JSON lines in a pipe, entries with fields in the journal."""
 
 import io
 import logging
 import os
 import sys
-import threading
-import time
-from collections import deque
-from typing import Any, TextIO
-
-import attrs
-import msgspec
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
 
 from actors.mailbox import Mailbox
-from domain.clock import as_text, now_us
+from domain.clock import now_us
 from domain.events import LOGGER, Event
 from domain.messages import ActorEvent
-from domain.states import State
-
-BACKLOG_LINES = 2_000
-FOLD_S = 600.0  # the same thing said again is counted, and said at most this often
-DRAIN_S = 1.0  # at the end we wait this long for whoever reads
-COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
-# journald's and syslog's levels, for machines
-PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+from supervisor.log_bounds import Folding
+from supervisor.log_lines import as_coloured_line, as_json, as_line
+from supervisor.log_writer import LogWriter, Output
 
 
-# --- one line ---------------------------------------------------------------------------------
+class LogHandler(logging.Handler):
+    """Hands records to the log's thread."""
 
-
-def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a record says beside its message: event, actor, market, state, reason and so on."""
-    own: dict[str, Any] = {"event": getattr(record, "event", "log"), "actor": getattr(record, "actor", "")}
-    own.update(getattr(record, "fields", {}))
-    return {name: value for name, value in own.items() if value not in (None, "")}
-
-
-def as_json(record: logging.LogRecord) -> str:
-    """Return one line for a machine."""
-    line = {
-        "time": as_text(int(record.created * 1_000_000)),
-        "level": record.levelname.lower(),
-        "priority": PRIORITIES.get(record.levelno, 6),
-        "message": record.getMessage(),
-        **fields_of(record),
-    }
-    return msgspec.json.encode({name: _in_unicode(value) for name, value in line.items()}).decode()
-
-
-def _in_unicode(value: object) -> object:
-    """Return text without what UTF-8 cannot hold: a file's name may have any bytes in it."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-
-
-def as_line(record: logging.LogRecord) -> str:
-    """Return one line for a person, in local time; a crash's traceback below it."""
-    clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-    level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-    below = getattr(record, "fields", {}).get("traceback", "")
-    return f"{clock}  {level}{record.getMessage()}" + (f"\n{below.rstrip()}" if below else "")
-
-
-def as_coloured_line(record: logging.LogRecord) -> str:
-    """Return one line for a person's terminal: warnings yellow, errors red."""
-    colour = COLOURS.get(record.levelno)
-    return f"{colour}{as_line(record)}\x1b[0m" if colour else as_line(record)
-
-
-# --- fewer lines ------------------------------------------------------------------------------
-
-
-class Folding(logging.Filter):
-    """Lets through what an actor did not just say; repeats are counted and said every 10 min.
-
-    That a market is live is always news: what lay between is said at DEBUG only.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last: dict[str, tuple[object, float]] = {}
-        self._repeats: dict[str, int] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether it is to be said."""
-        actor = getattr(record, "actor", "")
-        if not actor or record.levelno < logging.INFO:
-            return True
-        said = _what_is_said(record)
-        last, at = self._last.get(actor, (None, 0.0))
-        is_news = said != last or getattr(record, "fields", {}).get("state") == State.LIVE
-        if not is_news and record.created - at < FOLD_S:
-            self._repeats[actor] = self._repeats.get(actor, 0) + 1
-            return False
-        self._last[actor] = (said, record.created)
-        repeats = self._repeats.pop(actor, 0)
-        if repeats and said == last:
-            record.msg, record.args = f"{record.getMessage()} (said {repeats} times more meanwhile)", ()
-        return True
-
-
-def _what_is_said(record: logging.LogRecord) -> tuple[object, ...]:
-    """Return what makes a record a repeat: its state and reason, else its words.
-
-    No two broken frames are alike, but that they are broken is the same thing.
-    """
-    event, fields = getattr(record, "event", ""), getattr(record, "fields", {})
-    reason = str(fields.get("reason") or "").partition(";")[0]
-    if event == Event.FRAME or reason or fields.get("state"):
-        return (event, fields.get("state"), reason)
-    return (event, record.getMessage())
-
-
-# --- out of the process -----------------------------------------------------------------------
-
-
-@attrs.define(eq=False)
-class LineWriter:
-    """Writes lines to a stream from a thread of its own."""
-
-    stream: TextIO
-    dropped: int = 0
-    _lines: deque[str] = attrs.field(factory=deque)
-    _ready: threading.Condition = attrs.field(factory=threading.Condition)
-    _is_closing: bool = False
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread; it does not keep the process alive."""
-        self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
-        self._thread.start()
-
-    def put(self, line: str) -> None:
-        """Queue a line; the oldest is dropped and counted where nobody reads."""
-        with self._ready:
-            if len(self._lines) >= BACKLOG_LINES:
-                self._lines.popleft()
-                self.dropped += 1
-            self._lines.append(line)
-            self._ready.notify()
-
-    def close(self) -> None:
-        """Wait, for at most a second, until everything is written."""
-        with self._ready:
-            self._is_closing = True
-            self._ready.notify()
-        if self._thread is not None:
-            self._thread.join(DRAIN_S)
-
-    def _write_lines(self) -> None:
-        while True:
-            with self._ready:
-                while not self._lines and not self._is_closing:
-                    self._ready.wait()
-                lines = list(self._lines)
-                self._lines.clear()
-                dropped, self.dropped = self.dropped, 0
-            if not lines:
-                return
-            if dropped:
-                lines.insert(0, f"{dropped} log lines were dropped because nobody read them")
-            try:
-                self.stream.write("\n".join(lines) + "\n")
-                self.stream.flush()
-            except (OSError, ValueError):
-                return  # the reader is gone or the stream closed: there is nobody to tell
-
-
-class LineHandler(logging.Handler):
-    """Formats records in the calling task and leaves the writing to the thread."""
-
-    def __init__(self, writer: LineWriter, formatter: Any) -> None:
+    def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
-        self._as_text = formatter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue its line."""
-        self._writer.put(self._as_text(record))
+        """Queue it."""
+        self._writer.put(record)
 
 
 class EventRecorder(logging.Handler):
@@ -206,6 +52,29 @@ class EventRecorder(logging.Handler):
         )
 
 
+class StreamOutput:
+    """Lines to a terminal or a pipe."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._as_bytes: Callable[[logging.LogRecord], bytes] = as_json
+        if stream.isatty():
+            self._as_bytes = as_line if "NO_COLOR" in os.environ else as_coloured_line
+
+    def render(self, record: logging.LogRecord) -> bytes:
+        """Return its line."""
+        return self._as_bytes(record)
+
+    def write(self, entry: bytes) -> bool:
+        """Write it, however long the reader takes."""
+        self._stream.write(entry.decode())
+        self._stream.flush()
+        return True
+
+    def close(self) -> None:
+        """Leave it open: it is not ours."""
+
+
 class _Nowhere(io.StringIO):
     """Where the log goes of a process that was started without stderr."""
 
@@ -213,15 +82,38 @@ class _Nowhere(io.StringIO):
         return len(text)
 
 
-def open_log(*, level: str, stream: TextIO | None = None) -> LineWriter:
-    """Begin to log to `stream` (stderr); return what is to be closed at the very end."""
-    stream = stream or sys.stderr or _Nowhere()  # stderr may be closed
-    writer = LineWriter(stream)
+def open_log(*, level: str, stream: TextIO | None = None) -> LogWriter:
+    """Begin to log to `stream` (stderr, or the journal where that is what stands behind it).
+
+    Return what is to be closed at the very end.
+    """
+    return _begin(StreamOutput(stream) if stream else _standard_output(), level=level)
+
+
+def _standard_output() -> Output:
+    if "JOURNAL_STREAM" in os.environ:
+        from supervisor import journald  # noqa: PLC0415 - under systemd only
+
+        if journald.is_stderr_the_journal(os.environ) and Path(journald.ADDRESS).exists():
+            return journald.JournalOutput()
+    return StreamOutput(sys.stderr or _Nowhere())  # stderr may be closed
+
+
+def open_log_file(path: Path, *, level: str) -> LogWriter:
+    """Begin to log into a file that is rotated; return what is to be closed at the very end.
+
+    Raises ConfigError where it cannot be opened.
+    """
+    from supervisor.log_file import FileOutput  # noqa: PLC0415 - in the background only
+
+    return _begin(FileOutput(path), level=level)
+
+
+def _begin(output: Output, *, level: str) -> LogWriter:
+    writer = LogWriter(output)
     writer.start()
-    for_people = as_line if "NO_COLOR" in os.environ else as_coloured_line
-    handler = LineHandler(writer, for_people if stream.isatty() else as_json)
     LOGGER.propagate = False
-    LOGGER.handlers[:] = [handler]
+    LOGGER.handlers[:] = [LogHandler(writer)]
     LOGGER.filters[:] = [Folding()]
     LOGGER.setLevel(logging.DEBUG)  # each handler decides for itself
     set_level(level)

@@ -143,7 +143,7 @@ class Operator:
     def _shutdown(self, who: str) -> dict[str, Any]:
         # No trade can be open yet, so there is none to wait for.
         emit(Event.STOP, f"stopping on request of {who}", actor="tree", who=who)
-        self._tree.stop()
+        self._tree.stop(f"stopped on request of {who}")
         return {"stopping": True}
 
     async def _drain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

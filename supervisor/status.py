@@ -1,21 +1,22 @@
 """What `marketd status` shows and SIGUSR1 writes. The names are part of the contract (DESIGN §7)."""
 
 import os
-import resource
-import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
 import trio
 
 from domain.clock import now_us
-from domain.states import ConnectionRow, MarketRow
+from domain.states import ConnectionRow, Desired, MarketRow
 from supervisor.board import reason_of
 from supervisor.branches import VenueBranch
+from supervisor.last_run import LastRun
+from supervisor.log_writer import LogWriter
+from supervisor.memory import rss_bytes
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
@@ -42,7 +43,9 @@ class LoopLag:
         return round(max(self._samples), 3)
 
 
-def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: LoopLag) -> dict[str, Any]:
+def build(
+    tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: LoopLag, log: LogWriter
+) -> dict[str, Any]:
     """Return the status as it is now."""
     return {
         "written_us": now_us(),
@@ -60,7 +63,8 @@ def build(tree: Tree, *, version: str, started_us: int, is_ready: bool, lag: Loo
             "drain": tree.desired.drain,
             "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
         },
-        "process": _process(lag),
+        "process": _process(tree, lag),
+        "log": attrs.asdict(log.figures()),
     }
 
 
@@ -73,7 +77,7 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
         "venue": row.venue,
         "state": tree.board.market_state(row),
         "desired": row.desired,
-        "reason": reason_of(row) or reason_of(row.connection) or None,
+        "reason": reason_of(row) or reason_of(row.connection) or _pause_of(tree, row) or None,
         "last_tick_us": row.last_tick_us,
         "age_ms": None if row.last_tick_at is None else round((now - row.last_tick_at) * 1000),
         "price": row.price,
@@ -103,13 +107,30 @@ def _connection(tree: Tree, row: ConnectionRow) -> dict[str, Any]:
         "name": row.name,
         "venue": row.venue,
         "state": connection_state(row),
-        "reason": reason_of(row) or None,
+        "reason": reason_of(row) or _pause_of(tree, row) or None,
         "markets": len(tree.connections[row.name].place.ports),
         "frames": row.frames,
         "unknown_frames": row.unknown_frames,
         "new_fields": row.new_fields,
         "restarts": row.restarts,
         "rtt_ms": None if row.rtt_ms is None else round(row.rtt_ms, 3),
+    }
+
+
+def _pause_of(tree: Tree, row: MarketRow | ConnectionRow) -> str:
+    """Return why a row that is to run does not yet: everybody waits, after too many bad ends."""
+    return tree.pause.reason() if row.desired is Desired.RUNNING else ""
+
+
+def last_run(last: LastRun, tree: Tree) -> dict[str, Any]:
+    """Return how the run before this one ended, and what it had accepted that only we stored."""
+    recovered = tree.writer.statistics().recovered
+    return {
+        "end": last.end,
+        "detail": last.detail,
+        "started_us": last.started_us,
+        "ended_us": last.ended_us,
+        "recovered": attrs.asdict(recovered),
     }
 
 
@@ -140,23 +161,16 @@ def _rounded(days: float | None) -> float | None:
     return None if days is None else round(days, 1)
 
 
-def _process(lag: LoopLag) -> dict[str, Any]:
+def _process(tree: Tree, lag: LoopLag) -> dict[str, Any]:
     return {
         "rss_bytes": rss_bytes(),
+        "memory_limit_bytes": tree.memory.limit_bytes,
+        "is_memory_short": tree.memory.is_short,
         "threads": _count(Path("/proc/self/task")) or threading.active_count(),
         "fds": _count(Path("/proc/self/fd")),
+        "tasks": trio.lowlevel.current_statistics().tasks_living,
         "loop_lag_ms": lag.worst_ms(),
     }
-
-
-def rss_bytes() -> int:
-    """Return the resident memory of this process; where /proc is missing, its peak."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _count(folder: Path) -> int | None:
@@ -174,20 +188,36 @@ def write(state_dir: Path, status: dict[str, Any]) -> None:
     fresh.rename(state_dir / "status.json")
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Return one line per connection, market and the writer, as SIGUSR1 logs them."""
+class Line(NamedTuple):
+    """What SIGUSR1 logs of one child."""
+
+    actor: str
+    text: str
+
+
+def lines(found: dict[str, Any]) -> list[Line]:
+    """Return a line per connection and market, and one of the writer."""
     writer = found["writer"]
     return [
         *(
-            f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
-            f"{row['restarts']} restarts"
+            Line(
+                f"connection/{row['name']}",
+                f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
+                f"{row['restarts']} restarts",
+            )
             for row in found["connections"]
         ),
         *(
-            f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
-            f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps"
+            Line(
+                f"market/{row['id']}",
+                f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
+                f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps",
+            )
             for row in found["markets"]
         ),
-        f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
-        f"database {writer['db']}",
+        Line(
+            "writer",
+            f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
+            f"database {writer['db']}",
+        ),
     ]

@@ -36,6 +36,8 @@ from supervisor.desired import DesiredState
 from supervisor.gate import Gate, connects_file, read_connects
 from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
+from supervisor.memory import Memory
+from supervisor.pause import Pause
 from supervisor.policy import RestartPolicy
 from supervisor.recall import Recall
 from supervisor.rest_listing import RestLister
@@ -86,12 +88,23 @@ class Tree:
         self._removed: dict[str, MarketPort] = {}  # those that come again go on from where they were
         self.listings = Listings(state_dir=state_dir, markets=self.markets)
         self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
+        self.memory = Memory(
+            max_mb=settings.service.memory_max_mb,
+            use_less=self.writer.use_less_memory,
+            use_more=self.writer.use_memory,
+        )
         self.pulse = Pulse()
         self.backfills = Backfills(
-            inbox=self.inbox, writer=self.writer, storage=settings.storage, markets=self.markets
+            inbox=self.inbox,
+            writer=self.writer,
+            storage=settings.storage,
+            markets=self.markets,
+            memory=self.memory,
         )
         self.inbox.gaps.on_closed = self.backfills.closed
         self.exit_code = 0
+        self.stop_reason = ""
+        self.pause = Pause()
         self.finished: Finished | None = None
         self._recorder = recorder
         self._stop = trio.Event()
@@ -109,6 +122,7 @@ class Tree:
         Reports started once everything is ready; `exit_code` and `finished` say how it ended.
         Where the writer's thread is stuck this can never return: `leave` is called instead.
         """
+        self.memory.look()  # a journal may be large, and the limit low
         async with trio.open_nursery() as outer:  # the writer outlives all who write to it
             outer.start_soon(run_essential, "writer", self.writer.run, self.give_up, name="writer")
             await self.writer.opened()
@@ -138,8 +152,9 @@ class Tree:
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="control", run=control.run, row=ChildRow(name="control"), policy=policy))
 
-    def stop(self) -> None:
-        """Ask for an ordered stop."""
+    def stop(self, why: str = "") -> None:
+        """Ask for an ordered stop; the first word on why counts."""
+        self.stop_reason = self.stop_reason or why
         self._stop.set()
 
     async def stop_asked(self) -> None:
@@ -155,6 +170,7 @@ class Tree:
         """Stop in order because something failed that the daemon cannot live without."""
         emit(Event.STOP, f"stopping: {reason}", level=logging.ERROR, actor="tree", reason=reason)
         self.exit_code = 1
+        self.stop_reason = reason
         self.stop()
 
     async def _stop_feeds(self) -> None:
@@ -179,6 +195,9 @@ class Tree:
         """Add all venues and markets; start them when it is known where they ended last time."""
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
+        self._start(Child(name="memory", run=self.memory.run, row=ChildRow(name="memory"), policy=policy))
+        self.pause.begin()
+        self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
         self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self._is_growing = True
@@ -187,6 +206,17 @@ class Tree:
         for spec in market_specs(self.settings):
             self.add_market(spec)
         await self.recall.settle(deadline_s=FIRST_CONTACT_S)
+        assert self._nursery is not None, "it grows in one"
+        if self.pause.left_s():
+            self._nursery.start_soon(self._start_after_pause, name="pause")
+        else:
+            self._start_children()
+
+    async def _start_after_pause(self) -> None:
+        await self.pause.over()
+        self._start_children()
+
+    def _start_children(self) -> None:
         self._is_growing = False
         for child in self._to_start:
             self._start(child)
@@ -196,6 +226,12 @@ class Tree:
         """Write down which ticks the writer's mailbox had to let go."""
         for gap in self._overflowed.add(ticks):
             self.inbox.gaps.put(gap)
+        emit(  # folded, like all that is said again
+            Event.OVERFLOW,
+            "more prices come in than the disk takes: the oldest are dropped; `marketd gaps` says which",
+            level=logging.ERROR,
+            actor="writer/ticks",
+        )
 
     def add_venue(self, name: str, settings: VenueSettings) -> None:
         """Open a venue's gate; its connections come with its markets."""
@@ -381,8 +417,9 @@ class Tree:
             connection.child.remove()
 
     def apply_supervision(self, settings: Settings) -> None:
-        """Use new supervision settings from now on."""
+        """Use new settings of supervision and memory from now on."""
         self.settings = settings
+        self.memory.max_mb = settings.service.memory_max_mb
         for venue in self.venues.values():
             venue.gate.spacing_s = settings.supervision.start_delay_ms / 1000
             venue.gate.starts_per_pass = settings.supervision.starts_per_pass

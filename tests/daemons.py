@@ -282,9 +282,13 @@ class Workshop:
     def faulty_daemon(self, settings: Settings, *, fault: str) -> Daemon:
         """Start the daemon after `fault`, Python statements that break something in it."""
         self.change(settings)
+        return self.daemon_by(self.faulty(fault))
+
+    def faulty(self, fault: str) -> list[str | Path]:
+        """Return the command line of a daemon after `fault`."""
         script = self.folder / "faulty.py"
         script.write_text(f"{fault}\nfrom supervisor.cli import main\nraise SystemExit(main())\n")
-        return self.daemon_by([sys.executable, script, "run", "--config", self.config])
+        return [sys.executable, script, "run", "--config", self.config]
 
     def keep_asking(self) -> Running:
         """Start a process that looks all the time whether a daemon runs here."""

@@ -1,5 +1,6 @@
 """A real tree for tests: a loopback simulator, a SQLite file, everything the daemon runs in one nursery."""
 
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,6 +19,8 @@ from storage.settings import StorageSettings
 from storage.target import SqliteTarget
 from supervisor import status
 from supervisor.desired import DesiredState
+from supervisor.log_writer import LogWriter
+from supervisor.logs import StreamOutput
 from supervisor.operator import Operator
 from supervisor.policy import SupervisionSettings
 from supervisor.sections import MarketsSettings, Settings
@@ -104,6 +107,11 @@ class Grown:
             await self.ended.wait()
 
 
+def unread_log() -> LogWriter:
+    """Return a log that was never opened."""
+    return LogWriter(StreamOutput(io.StringIO()))
+
+
 @asynccontextmanager
 async def grown_tree(
     state_dir: Path,
@@ -127,7 +135,9 @@ async def grown_tree(
         lag = status.LoopLag()
         commands = Operator(
             tree=tree,
-            status=partial(status.build, tree, version="0", started_us=now_us(), is_ready=True, lag=lag),
+            status=partial(
+                status.build, tree, version="0", started_us=now_us(), is_ready=True, lag=lag, log=unread_log()
+            ),
         )
         ended = trio.Event()
 

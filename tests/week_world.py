@@ -11,7 +11,7 @@ import pytest
 import trio
 from jwts import jwt_until
 from memory_network import ThreadsHoldTheClock, use_memory_network
-from trees import make_tree
+from trees import make_tree, unread_log
 from trio.testing import MockClock
 from week_script import CLOSES, OPENS, Event, Script, at_s, at_us
 
@@ -169,7 +169,9 @@ async def _begin(script: Script, state_dir: Path, nursery: trio.Nursery) -> Worl
     lag = status.LoopLag()
     commands = Operator(
         tree=tree,
-        status=partial(status.build, tree, version="0", started_us=now_us(), is_ready=True, lag=lag),
+        status=partial(
+            status.build, tree, version="0", started_us=now_us(), is_ready=True, lag=lag, log=unread_log()
+        ),
     )
     world = World(script=script, olymp=olymp, binance=binance, token_path=path, tree=tree)
 

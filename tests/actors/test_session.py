@@ -22,7 +22,7 @@ from domain.gaps import Cause
 from domain.instruments import Instrument, Listing
 from domain.market import PriceUpdate
 from domain.messages import AskHistory, Resubscribe, Subscribe, Unsubscribe
-from supervisor.logs import Folding
+from supervisor.log_bounds import Folding
 from venues import find_venue
 from venues.events import (
     Closed,

@@ -21,7 +21,8 @@ from databases import MariadbDatabase, SqliteDatabase
 
 # DESIGN §7, word by word: others rely on it
 TOP = (
-    "written_us version pid started_us mode ready markets venues connections writer mailboxes trading process"
+    "written_us version pid started_us mode ready markets venues connections writer mailboxes trading "
+    "process last_run log"
 )
 MARKET = (
     "id symbol venue state desired reason last_tick_us age_ms price ticks duplicates restarts gaps next_try_s"

@@ -10,14 +10,15 @@ from typing import Any
 
 import attrs
 import pytest
-from trees import SYMBOLS, grown_tree, make_settings, until
+from trees import SYMBOLS, grown_tree, make_settings, unread_log, until
 
 from domain.errors import MarketdError
 from domain.states import State
 from storage.settings import StorageSettings
-from supervisor import logs, reload
+from supervisor import reload
 from supervisor.client import ask
 from supervisor.daemon import Daemon
+from supervisor.life import Life
 from supervisor.policy import SupervisionSettings
 from supervisor.reload import Changes, changes
 from supervisor.sections import DoorSettings, MarketsSettings, ServiceSettings, Settings
@@ -254,16 +255,16 @@ async def test_a_reload_during_the_stop_changes_nothing(tmp_path: Path) -> None:
     config = tmp_path / "marketd.toml"
     config.write_text(SETTINGS_FILE.format(symbols='"AUDUSD"'))
     async with grown_tree(tmp_path / "state") as grown:
-        with (tmp_path / "log").open("w") as stream:
-            daemon = Daemon(
-                tree=grown.tree,
-                reread=partial(load, config),
-                log=logs.LineWriter(stream),
-                has_memory=True,
-                is_ready=True,
-            )
-            await grown.stop()
-            daemon.reload()
+        daemon = Daemon(
+            tree=grown.tree,
+            reread=partial(load, config),
+            log=unread_log(),
+            life=Life(state_dir=tmp_path),
+            has_memory=True,
+            is_ready=True,
+        )
+        await grown.stop()
+        daemon.reload()
         assert [branch.spec.symbol for branch in grown.tree.markets.values()] == list(SYMBOLS)
 
 

@@ -10,13 +10,14 @@ from trio.testing import MockClock
 from domain.states import State
 from supervisor import status
 from supervisor.desired import KillSwitch
-from supervisor.status import LoopLag, rss_bytes
+from supervisor.memory import rss_bytes
+from supervisor.status import LoopLag
 
 # DESIGN §7: others rely on these names.
 CONTRACT = {
     "": {
         "written_us", "version", "pid", "started_us", "mode", "ready", "markets", "venues",
-        "connections", "writer", "mailboxes", "trading", "process",
+        "connections", "writer", "mailboxes", "trading", "process", "log",
     },
     "market": {
         "id", "symbol", "venue", "state", "desired", "reason", "last_tick_us", "age_ms", "price",
@@ -32,7 +33,10 @@ CONTRACT = {
         "days_until_full", "db", "db_reason", "statements", "connects",
     },
     "mailbox": {"used", "bound", "peak", "dropped"},
-    "process": {"rss_bytes", "threads", "fds", "loop_lag_ms"},
+    "process": {
+        "rss_bytes", "memory_limit_bytes", "is_memory_short", "threads", "fds", "tasks", "loop_lag_ms",
+    },
+    "log": {"waiting", "dropped"},
 }  # fmt: skip
 
 
@@ -47,6 +51,7 @@ async def test_the_names_are_those_of_the_contract(tmp_path: Path) -> None:
         "writer": found["writer"].keys(),
         "mailbox": found["mailboxes"]["writer/ticks"].keys(),
         "process": found["process"].keys(),
+        "log": found["log"].keys(),
     } == CONTRACT
 
 
@@ -127,7 +132,8 @@ def test_the_file_is_not_for_everybody_and_nothing_is_left_beside_it(tmp_path: P
 async def test_there_is_a_line_for_each_connection_market_and_the_writer(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         lines = status.lines(grown.status())
-    assert len(lines) == 1 + len(SYMBOLS) + 1
+    markets = [f"market/{symbol}@sim" for symbol in SYMBOLS]
+    assert [line.actor for line in lines] == ["connection/sim/1", *markets, "writer"]
 
 
 async def test_the_lag_of_the_loop_is_the_worst_of_the_last_ten_seconds(autojump_clock: MockClock) -> None:

@@ -1,4 +1,3 @@
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -6,12 +5,12 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from trees import grown_tree, make_tree, until
+from trees import grown_tree, make_tree, unread_log, until
 from trio.testing import MockClock
 
-from supervisor import logs
 from supervisor.daemon import TELL_EVERY_S, Daemon
 from supervisor.desired import DesiredState
+from supervisor.life import Life
 from supervisor.notify import Notifier
 from supervisor.sections import Settings
 from supervisor.watchdog import Due, Pulse, Watchdog
@@ -130,7 +129,8 @@ def make_daemon(manager: Manager, folder: Path) -> Daemon:
     return Daemon(
         tree=make_tree(Settings(), folder, DesiredState()),
         reread=None,
-        log=logs.LineWriter(os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")),
+        log=unread_log(),
+        life=Life(state_dir=folder),
         has_memory=True,
         manager=manager,
     )
@@ -151,6 +151,5 @@ async def test_a_long_start_asks_for_more_time_and_a_stop_is_said_once(
         daemon.tree.stop()
         await trio.sleep(10 * TELL_EVERY_S)
         nursery.cancel_scope.cancel()
-    daemon.log.stream.close()
     assert [said for _, said in manager.heard][-1] == "STOPPING"
     assert len(manager.times("STOPPING")) == 1
