@@ -66,7 +66,7 @@ def as_text(status: dict[str, Any]) -> str:
         f"{live} of {len(markets)} markets live; database {database}; {writer['accepted']} ticks accepted, "
         f"{writer['stored']} stored, {writer['dropped']} dropped",
         _journal_line(writer),
-        _last_run_line(status["last_run"], started_us=status["started_us"]),
+        *_last_run_lines(status),
         f"{process['rss_bytes'] / 2**20:.1f} MiB, {process['threads']} threads, {process['fds']} files, "
         f"loop lag {process['loop_lag_ms']} ms",
         "",
@@ -131,14 +131,17 @@ def _token_cell(token: dict[str, Any]) -> str | None:
     return f"{token['state']}, {duration_text(token['left_s'] * 1_000_000)} left"
 
 
-def _last_run_line(last: dict[str, Any], *, started_us: int) -> str:
+def _last_run_lines(status: dict[str, Any]) -> list[str]:
     """Return why the run before this one ended, and what was saved of it."""
+    last = status.get("last_run")
+    if last is None:  # a daemon of an earlier version, in an update
+        return []
     line = f"last run: {last['end']} ({last['detail']})"
     if last["ended_us"] is not None:
-        line += f", {duration_text(started_us - last['ended_us'])} before this one"
+        line += f", {duration_text(status['started_us'] - last['ended_us'])} before this one"
     if last["recovered"]["ticks"]:
         line += f"; {last['recovered']['ticks']} ticks recovered from the journal"
-    return line
+    return [line]
 
 
 def _journal_line(writer: dict[str, Any]) -> str:
