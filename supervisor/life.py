@@ -19,10 +19,10 @@ from domain.events import Event, emit
 from domain.token import duration_text
 from supervisor import oom, run_record
 from supervisor.last_run import SETTINGS_EXIT, Evidence, LastRun, judge
+from supervisor.memory import rss_bytes
 from supervisor.pause import bad_ends_after, pause_s
 from supervisor.policy import SupervisionSettings
 from supervisor.run_record import End, Ended, RunRecord
-from supervisor.status import rss_bytes
 from supervisor.supervise import TRACEBACK_CHARACTERS
 from supervisor.version import VERSION
 

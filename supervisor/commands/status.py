@@ -53,6 +53,13 @@ def exit_code(status: dict[str, Any]) -> int:
     return AS_DESIRED if all(row["state"] in GOOD_STATES for row in status["markets"]) else SOME_NOT
 
 
+def _memory(process: dict[str, Any]) -> str:
+    limit = process.get("memory_limit_bytes")  # a daemon of an older version says nothing of it
+    of_limit = f" (limit {limit / 2**20:.0f})" if limit else ""
+    short = ", memory short" if process.get("is_memory_short") else ""
+    return f"{process['rss_bytes'] / 2**20:.1f} MiB{of_limit}{short}"
+
+
 def as_text(status: dict[str, Any]) -> str:
     """Return the status for people: a summary, then a line per connection and per market."""
     markets = status["markets"]
@@ -67,7 +74,7 @@ def as_text(status: dict[str, Any]) -> str:
         f"{writer['stored']} stored, {writer['dropped']} dropped",
         _journal_line(writer),
         *_last_run_lines(status),
-        f"{process['rss_bytes'] / 2**20:.1f} MiB, {process['threads']} threads, {process['fds']} files, "
+        f"{_memory(process)}, {process['threads']} threads, {process['fds']} files, "
         f"loop lag {process['loop_lag_ms']} ms",
         "",
         *as_table(
