@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 MOST_EVENTS = 2_000  # that wait for a journal or a database that takes them; 16 MB at the very worst
+LESS = 8  # while memory is short, a transaction has so many times fewer rows
 SHELF = 4  # transactions' worth of ticks in RAM, while the database keeps up: at most 25 MB
 MOST_DIRECT = 100  # lots of rows that wait to be stored without a journal
 FIGURES_EVERY_S = 1.0  # how old the journal's size in status may be
@@ -58,7 +59,8 @@ class Accepting:
         self._is_refusing = False
         self._figures_at = -float("inf")
 
-        self.shelves = {lane: Shelf(max_rows=SHELF * settings.flush_rows) for lane in Lane}
+        self.rows_at_once = settings.flush_rows
+        self.shelves = {lane: Shelf(max_rows=SHELF * self.rows_at_once) for lane in Lane}
         self.accepted_through = dict.fromkeys(Lane, 0)  # positions
         self.direct: deque[tuple[Lane, Rows]] = deque()  # to be stored without a journal
         self.direct_ticks = 0
@@ -91,7 +93,7 @@ class Accepting:
         flush_after_s = self._settings.flush_after_ms / 1_000
         while not finishing.is_set():
             self.due_at = trio.current_time() + flush_after_s
-            if self._inbox.ticks.used < self._settings.flush_rows:  # a flood is not waited for
+            if self._inbox.ticks.used < self.rows_at_once:  # a flood is not waited for
                 with trio.move_on_at(self.due_at):
                     await finishing.wait()
             self.due_at = None  # a disk may take as long as it likes
@@ -111,6 +113,19 @@ class Accepting:
     async def close(self) -> None:
         """Close the journal."""
         await self._in_thread(self._acceptor.journal.close)
+
+    def use_less_memory(self) -> None:
+        """Memory is short: keep fewer ticks in RAM. What is let go of is read from the journal."""
+        self._keep_in_ram(max(1, self._settings.flush_rows // LESS))
+
+    def use_memory(self) -> None:
+        """There is room again."""
+        self._keep_in_ram(self._settings.flush_rows)
+
+    def _keep_in_ram(self, rows_at_once: int) -> None:
+        self.rows_at_once = rows_at_once
+        for shelf in self.shelves.values():
+            shelf.bound(max_rows=SHELF * rows_at_once)
 
     # --- accept -------------------------------------------------------------------------------
 
@@ -185,7 +200,7 @@ class Accepting:
 
     def _takes_directly(self, ticks: int) -> bool:
         """Whether so many more ticks can be stored without the journal."""
-        has_room = self.direct_ticks + ticks <= 2 * self._settings.flush_rows
+        has_room = self.direct_ticks + ticks <= 2 * self.rows_at_once
         return self.is_database_up and has_room and len(self.direct) < MOST_DIRECT
 
     def _keep_lost(self, gap: Gap) -> None:

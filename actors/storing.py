@@ -161,7 +161,7 @@ class Storing:
         if self._is_held(Lane.TICKS):
             return False
         rows = self._accepting.shelves[Lane.TICKS].rows
-        return rows >= self._settings.flush_rows or self._is_behind(Lane.TICKS)
+        return rows >= self._accepting.rows_at_once or self._is_behind(Lane.TICKS)
 
     def _has_work(self, lane: Lane) -> bool:
         return self._accepting.accepted_through[lane] > self._stored_through[lane]
@@ -256,7 +256,7 @@ class Storing:
             await self._succeeds(lambda: functools.partial(self._store.store_directly, rows=[], work=work))
 
     def _work(self, lane: Lane) -> Work:
-        accepting, most = self._accepting, self._settings.flush_rows
+        accepting, most = self._accepting, self._accepting.rows_at_once
         offered = accepting.shelves[lane].first(max_rows=most)
         is_all = not offered or offered[-1].position == accepting.accepted_through[lane]
         return Work(

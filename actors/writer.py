@@ -128,6 +128,14 @@ class Writer:
             self._reading_pool.run, read_and_end, limiter=self._reading_thread
         )
 
+    def use_less_memory(self) -> None:
+        """Memory is short: keep less of what the journal has in RAM, and store smaller pieces."""
+        self._accepting.use_less_memory()
+
+    def use_memory(self) -> None:
+        """There is room again."""
+        self._accepting.use_memory()
+
     @property
     def is_journaled(self) -> bool:
         """Whether the journal takes what comes in."""

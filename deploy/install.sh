@@ -1,8 +1,9 @@
 #!/bin/bash
 # Installs, upgrades and removes marketd as a service of systemd, from a clone: see usage below.
 # Every step looks first whether it is done already, so that the script can be interrupted and run again.
-set -euo pipefail
+set -Eeuo pipefail
 shopt -s inherit_errexit
+trap 'echo "deploy/install.sh: \"$BASH_COMMAND\" failed; put right what it says, and give the command again" >&2' ERR
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # not a developer's own Python
 umask 022
@@ -108,8 +109,8 @@ install() {
         database=$(choose_database)
     fi
     [ "$database" != url ] || [ -e "$SETTINGS" ] || read_password
-    check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
-    check_disk "$STATE" "$ROOM_FOR_DATA_MB"
+    is_complete "$new" || check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
+    [ -e "$SETTINGS" ] || check_disk "$STATE" "$ROOM_FOR_DATA_MB"
     install_packages python3 python3-venv ca-certificates
     [ "$database" != own ] || install_mariadb
     make_user

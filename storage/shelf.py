@@ -28,6 +28,14 @@ class Shelf:
         for batch in batches:
             self._batches.append(batch)
             self.rows += len(batch.rows)
+        self._keep_bound()
+
+    def bound(self, *, max_rows: int) -> None:
+        """Keep to another bound from now on."""
+        self._max_rows = max_rows
+        self._keep_bound()
+
+    def _keep_bound(self) -> None:
         if self.rows > self._max_rows:
             self._batches.clear()
             self.rows = 0

@@ -20,6 +20,7 @@ from domain.unfilled import UnfilledGaps
 from storage.settings import StorageSettings
 from supervisor.branches import MarketBranch, VenueBranch
 from supervisor.gate import Gate
+from supervisor.memory import Memory
 from supervisor.policy import RestartPolicy, SupervisionSettings, market_state
 from supervisor.supervise import Child
 from venues.offers import History, HistoryPage, HistoryRequest, HttpRequest, RestHistory
@@ -53,7 +54,9 @@ class Backfills:
         writer: Writer,
         storage: StorageSettings,
         markets: Mapping[str, MarketBranch],
+        memory: Memory,
     ) -> None:
+        self._memory = memory
         self._inbox = inbox
         self._writer = writer
         self._storage = storage
@@ -108,11 +111,11 @@ class Backfills:
             self.remove(venue)
 
     def _is_idle(self, gate: Gate, market: str) -> bool:
-        """Whether a market is live, and nothing more urgent is wanted of its venue or of the journal."""
+        """Whether a market is live, and nothing more urgent is wanted of its venue, journal or RAM."""
         branch = self._markets.get(market)
         if branch is None or market_state(branch.port.row, trio.current_time()) is not State.LIVE:
             return False
-        return gate.is_free and self._writer.is_journaled
+        return gate.is_free and self._writer.is_journaled and not self._memory.is_short
 
 
 def history_of(venue: VenuePlace) -> History | None:

@@ -236,6 +236,8 @@ class Daemon:
         board, writer = self.tree.board, self.tree.writer.statistics()
         database = "up" if writer.db == "up" else f"down ({writer.db_reason})"
         line = f"{board.live_markets()} of {board.wanted_markets()} markets live, database {database}"
+        if self.tree.memory.is_short:
+            line += ", memory short"
         pause = self.tree.pause.reason()
         return f"{line}; {pause}" if pause else line
 

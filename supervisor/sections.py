@@ -69,6 +69,14 @@ class ServiceSettings:
     record_frames: str = attrs.field(
         default="", metadata={"help": 'file to which every frame is written, secrets blanked; "" for none'}
     )
+    memory_max_mb: int = attrs.field(
+        default=0,
+        validator=validators.ge(0),
+        metadata={
+            "help": "resident memory from 85 % of which on backfill waits and caches shrink; "
+            "0: only the limits of the control group count, which always do"
+        },
+    )
     language: str = attrs.field(
         default="en", validator=_one_of("en"), metadata={"help": "language of messages and pages"}
     )

@@ -1,8 +1,6 @@
 """What `marketd status` shows and SIGUSR1 writes. The names are part of the contract (DESIGN §7)."""
 
 import os
-import resource
-import sys
 import threading
 from collections import deque
 from pathlib import Path
@@ -18,6 +16,7 @@ from supervisor.board import reason_of
 from supervisor.branches import VenueBranch
 from supervisor.last_run import LastRun
 from supervisor.log_writer import LogWriter
+from supervisor.memory import rss_bytes
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
@@ -65,7 +64,7 @@ def build(
             "drain": tree.desired.drain,
             "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
         },
-        "process": _process(lag),
+        "process": _process(tree, lag),
         "log": attrs.asdict(log.figures()),
     }
 
@@ -163,23 +162,16 @@ def _rounded(days: float | None) -> float | None:
     return None if days is None else round(days, 1)
 
 
-def _process(lag: LoopLag) -> dict[str, Any]:
+def _process(tree: Tree, lag: LoopLag) -> dict[str, Any]:
     return {
         "rss_bytes": rss_bytes(),
+        "memory_limit_bytes": tree.memory.limit_bytes,
+        "is_memory_short": tree.memory.is_short,
         "threads": _count(Path("/proc/self/task")) or threading.active_count(),
         "fds": _count(Path("/proc/self/fd")),
+        "tasks": trio.lowlevel.current_statistics().tasks_living,
         "loop_lag_ms": lag.worst_ms(),
     }
-
-
-def rss_bytes() -> int:
-    """Return the resident memory of this process; where /proc is missing, its peak."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _count(folder: Path) -> int | None:

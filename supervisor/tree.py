@@ -36,6 +36,7 @@ from supervisor.desired import DesiredState
 from supervisor.gate import Gate, connects_file, read_connects
 from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
+from supervisor.memory import Memory
 from supervisor.pause import Pause
 from supervisor.policy import RestartPolicy
 from supervisor.recall import Recall
@@ -90,9 +91,18 @@ class Tree:
         self.files = SmallFiles()
         self.listings = Listings(state_dir=state_dir, markets=self.markets, keep=self.files.put)
         self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
+        self.memory = Memory(
+            max_mb=settings.service.memory_max_mb,
+            use_less=self.writer.use_less_memory,
+            use_more=self.writer.use_memory,
+        )
         self.pulse = Pulse()
         self.backfills = Backfills(
-            inbox=self.inbox, writer=self.writer, storage=settings.storage, markets=self.markets
+            inbox=self.inbox,
+            writer=self.writer,
+            storage=settings.storage,
+            markets=self.markets,
+            memory=self.memory,
         )
         self.inbox.gaps.on_closed = self.backfills.closed
         self.exit_code = 0
@@ -115,6 +125,7 @@ class Tree:
         Reports started once everything is ready; `exit_code` and `finished` say how it ended.
         Where the writer's thread is stuck this can never return: `leave` is called instead.
         """
+        self.memory.look()  # a journal may be large, and the limit low
         async with trio.open_nursery() as outer:  # the writer outlives all who write to it
             outer.start_soon(run_essential, "writer", self.writer.run, self.give_up, name="writer")
             await self.writer.opened()
@@ -188,6 +199,7 @@ class Tree:
         """Add all venues and markets; start them when it is known where they ended last time."""
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
+        self._start(Child(name="memory", run=self.memory.run, row=ChildRow(name="memory"), policy=policy))
         self.pause.begin()
         self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
@@ -411,8 +423,9 @@ class Tree:
             connection.child.remove()
 
     def apply_supervision(self, settings: Settings) -> None:
-        """Use new supervision settings from now on."""
+        """Use new settings of supervision and memory from now on."""
         self.settings = settings
+        self.memory.max_mb = settings.service.memory_max_mb
         for venue in self.venues.values():
             venue.gate.spacing_s = settings.supervision.start_delay_ms / 1000
             venue.gate.starts_per_pass = settings.supervision.starts_per_pass

@@ -63,3 +63,18 @@ def test_beyond_its_bound_it_lets_go_of_all_and_takes_nothing_until_storing_has_
     full.stored(through=3, accepted_through=3 + ALMOST)
     full.put([batch(13)])
     assert positions(full.first(max_rows=100)) == [13]
+
+
+def test_a_smaller_bound_lets_go_of_what_is_beyond_it_and_a_larger_one_takes_more() -> None:
+    full = shelf(1, 2, 3)
+    full.bound(max_rows=9)
+    assert full.rows == 9
+    full.bound(max_rows=8)
+    assert full.rows == 0
+    full.stored(through=3, accepted_through=3)
+    full.put([batch(4), batch(5), batch(6)])
+    assert full.rows == 0
+    full.bound(max_rows=9)
+    full.stored(through=6, accepted_through=6)
+    full.put([batch(7), batch(8), batch(9)])
+    assert full.rows == 9

@@ -9,11 +9,13 @@ import trio
 from trees import SYMBOLS, grown_tree, until
 
 import actors.backfill
+import supervisor.memory
 from actors.ports import VenuePlace
 from domain.errors import ConnectionLost, UnknownSymbol
 from domain.instruments import Catalog, Instrument, Listing
 from domain.skew import ClockSkew
 from supervisor.backfilling import ask_over_http, ask_over_socket, history_of
+from supervisor.cgroups import Bound
 from supervisor.policy import SupervisionSettings
 from supervisor.simulate import service
 from venues import find_venue
@@ -91,6 +93,35 @@ async def test_after_a_cut_nothing_of_what_happened_is_missing(
         "WHERE gap.market_id = tick.market_id AND from_us < ts_us AND ts_us < to_us)",
     )
     assert outside == [(0,)]
+
+
+async def test_while_memory_is_short_gaps_wait_and_feeds_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actors.backfill, "SETTLE_US", 100_000)
+    monkeypatch.setattr(actors.backfill, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(supervisor.memory, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(supervisor.memory, "CALM_S", 0.1)
+    faults = (Fault(kind=Kind.REFUSE, at_s=0.5, duration_s=0.5),)
+    used = 90
+
+    def fills() -> set[str]:
+        return {fill for (fill,) in rows(tmp_path, "SELECT fill FROM gap WHERE cause = 'disconnect'")}
+
+    patient = SupervisionSettings(start_delay_ms=1, backoff_min_s=0.2, backoff_max_s=0.2)  # within budgets
+    async with grown_tree(tmp_path, faults=faults, source="trades", supervision=patient) as grown:
+        tree = grown.tree
+        tree.memory.bounds = lambda: [Bound(name="fed", limit_bytes=100, used_bytes=used)]
+        await until(lambda: tree.memory.is_short)
+        await until(lambda: fills() == {"none"} and tree.board.live_markets() == len(SYMBOLS))
+        stored = tree.writer.statistics().stored
+        await until(lambda: tree.writer.statistics().stored > stored + 100)
+        assert fills() == {"none"}
+        assert grown.status()["process"]["is_memory_short"]
+        assert grown.status()["process"]["memory_limit_bytes"] == 100
+        used = 50
+        await until(lambda: fills() == {"full"})
+        assert not tree.memory.is_short
 
 
 # --- what it asks by --------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from trio.testing import MockClock
 from domain.states import State
 from supervisor import status
 from supervisor.desired import KillSwitch
-from supervisor.status import LoopLag, rss_bytes
+from supervisor.memory import rss_bytes
+from supervisor.status import LoopLag
 
 # DESIGN §7: others rely on these names.
 CONTRACT = {
@@ -32,7 +33,9 @@ CONTRACT = {
         "days_until_full", "db", "db_reason", "statements", "connects",
     },
     "mailbox": {"used", "bound", "peak", "dropped"},
-    "process": {"rss_bytes", "threads", "fds", "loop_lag_ms"},
+    "process": {
+        "rss_bytes", "memory_limit_bytes", "is_memory_short", "threads", "fds", "tasks", "loop_lag_ms",
+    },
     "log": {"waiting", "dropped"},
 }  # fmt: skip
 
