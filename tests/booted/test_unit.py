@@ -110,6 +110,14 @@ def test_shutdown_by_command_is_not_undone_by_a_restart(service: Service) -> Non
     assert (service.show("Result"), service.show("NRestarts")) == ("success", "0")
 
 
+def test_end_that_cannot_be_written_down_is_no_failure(service: Service) -> None:
+    service.start()
+    service.machine.run("mkdir", f"{STATE_DIR}/service-result")  # in its way, as a full disk is
+    assert service.command("shutdown")[0] == 0
+    service.wait_shown("ActiveState", "inactive")
+    assert (service.show("Result"), service.show("NRestarts")) == ("success", "0")
+
+
 def test_every_run_knows_the_boot_it_belongs_to(service: Service) -> None:
     service.start()
     run = json.loads(service.machine.path(f"{STATE_DIR}/run.json").read_bytes())
