@@ -117,7 +117,7 @@ class Life:
             if trio.current_time() >= due_at or rss_bytes() > GROWN * self._shown_bytes:
                 due_at = trio.current_time() + SIGN_EVERY_S
                 with contextlib.suppress(OSError):  # the journal says it, where the disk is in trouble
-                    await trio.to_thread.run_sync(self._show_life)
+                    await trio.to_thread.run_sync(self._show_life, abandon_on_cancel=True)
 
     def _show_life(self) -> None:
         if self._alive is not None:
