@@ -109,8 +109,8 @@ install() {
         database=$(choose_database)
     fi
     [ "$database" != url ] || [ -e "$SETTINGS" ] || read_password
-    check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
-    check_disk "$STATE" "$ROOM_FOR_DATA_MB"
+    is_complete "$new" || check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
+    [ -e "$SETTINGS" ] || check_disk "$STATE" "$ROOM_FOR_DATA_MB"
     install_packages python3 python3-venv ca-certificates
     [ "$database" != own ] || install_mariadb
     make_user

@@ -169,10 +169,8 @@ class Daemon:
     def _show_status(self) -> None:
         """Write `status.json`, and a line per child; harmless however often."""
         found = self.status()
-        try:
-            status.write(self.tree.state_dir, found)
-        except OSError as exc:
-            emit(Event.STATUS, f"status.json cannot be written: {exc}", level=logging.WARNING, actor="tree")
+        folder = self.tree.state_dir
+        self.tree.files.put(folder / status.FILE_NAME, partial(status.write, folder, found))
         now = trio.current_time()
         if now - self._lines_at < LINES_EVERY_S:
             return

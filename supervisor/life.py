@@ -27,6 +27,8 @@ from supervisor.supervise import TRACEBACK_CHARACTERS
 from supervisor.version import VERSION
 
 SIGN_EVERY_S = 30.0
+LOOK_EVERY_S = 2.0
+GROWN = 1.1  # so many times the memory last shown is worth a sign before its time: it may be the last
 LEAVE_WITHIN_S = 0.5  # the end is written within this time, or not at all: a disk may hang
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_VARIABLE = "MARKETD_BOOT_ID"  # for where /proc/sys is hidden; %b in a unit file
@@ -54,6 +56,7 @@ class Life:
     last: LastRun = attrs.field(factory=_not_looked_at)
     _record: RunRecord | None = None
     _alive: int | None = None  # descriptor of run.alive
+    _shown_bytes: int = 0
 
     def begin(self, settings: SupervisionSettings) -> None:
         """Read why the last run ended, and write down that this one has begun."""
@@ -108,14 +111,18 @@ class Life:
 
     async def show_life(self) -> None:
         """Leave a sign of life now and then, for ever: after a power loss nobody else knows when it was."""
+        due_at = trio.current_time() + SIGN_EVERY_S
         while True:
-            await trio.sleep(SIGN_EVERY_S)
-            with contextlib.suppress(OSError):  # the journal says it, where the disk is in trouble
-                await trio.to_thread.run_sync(self._show_life)
+            await trio.sleep(LOOK_EVERY_S)
+            if trio.current_time() >= due_at or rss_bytes() > GROWN * self._shown_bytes:
+                due_at = trio.current_time() + SIGN_EVERY_S
+                with contextlib.suppress(OSError):  # the journal says it, where the disk is in trouble
+                    await trio.to_thread.run_sync(self._show_life, abandon_on_cancel=True)
 
     def _show_life(self) -> None:
         if self._alive is not None:
-            run_record.write_sign_of_life(self._alive, rss_bytes=rss_bytes())
+            self._shown_bytes = rss_bytes()
+            run_record.write_sign_of_life(self._alive, rss_bytes=self._shown_bytes)
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from supervisor.memory import rss_bytes
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
+FILE_NAME = "status.json"
 LAG_EVERY_S = 0.5
 LAG_SAMPLES = 20  # so `loop_lag_ms` is the worst of the last 10 s
 
@@ -182,10 +183,10 @@ def _count(folder: Path) -> int | None:
 
 def write(state_dir: Path, status: dict[str, Any]) -> None:
     """Write `status.json`: to a new file, renamed, so that a reader never sees half of one."""
-    fresh = state_dir / "status.json.new"
+    fresh = state_dir / f"{FILE_NAME}.new"
     fresh.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
     fresh.chmod(0o640)
-    fresh.rename(state_dir / "status.json")
+    fresh.rename(state_dir / FILE_NAME)
 
 
 class Line(NamedTuple):

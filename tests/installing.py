@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from daemons import WITHIN_S, Settings, Simulator, wait_until
 from databases import SqliteDatabase
-from machines import ROOT, Machine, put_packages
+from machines import ROOT, Machine
 
 from storage.target import SqliteTarget
 
@@ -28,12 +28,6 @@ import json, sqlite3
 query = "SELECT symbol, ts_us, seq, price FROM tick JOIN market ON id = market_id"
 print(json.dumps(sqlite3.connect("{STATE}/marketd.db").execute(query).fetchall()))
 """
-
-
-def install(machine: Machine, *words: str) -> None:
-    """Install marketd from the checkout, as an operator would."""
-    put_packages(machine)
-    machine.run("/src/deploy/install.sh", *words)
 
 
 @attrs.frozen(kw_only=True)

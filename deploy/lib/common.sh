@@ -72,10 +72,10 @@ crash_point() {
     [ "${MARKETD_INSTALL_CRASH_AT:-}" != "$1" ] || kill -KILL $$
 }
 
-# marketd_of RELEASE WORDS...: run a command of a release as root, with the password at hand.
+# marketd_of RELEASE WORDS...: run a command of a release as root, with what the service manager would hand it.
 marketd_of() {
     local release=$1
     shift
-    env CREDENTIALS_DIRECTORY="$ETC" "$OPT/releases/$release/bin/marketd" "$@" \
-        --config "$SETTINGS" --state-dir "$STATE"
+    env CREDENTIALS_DIRECTORY="$ETC" STATE_DIRECTORY="$STATE" \
+        "$OPT/releases/$release/bin/marketd" "$@" --config "$SETTINGS"
 }

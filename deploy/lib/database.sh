@@ -10,9 +10,13 @@ has_server() {
         pgrep -x 'mariadbd|mysqld' >/dev/null
 }
 
-# is_own_server: whether the MariaDB here is one that this script installed.
+# is_own_server: whether the MariaDB here is one that this script installed, or was about to.
 is_own_server() {
-    [ -e "$OWN_CNF" ] && { is_installed mariadb-server || ! has_server; }
+    [ -e "$OWN_CNF" ] || return 1
+    case $(dpkg-query --show --showformat='${db:Status-Status}' mariadb-server 2>/dev/null) in
+    '' | not-installed | config-files) ! has_server ;;
+    *) return 0 ;;
+    esac
 }
 
 # choose_database: own (a MariaDB that this script installs), or local (one that is there already).
@@ -58,8 +62,8 @@ sql() {
 make_account() {
     [ -e "$SETTINGS" ] && database_answers "$ETC" && return
     local socket
-    socket=$(echo 'SELECT @@socket;' | sql 2>/dev/null) || die "root cannot log in to the MySQL or MariaDB that" \
-        "runs here. Make an account for marketd yourself and name it: --mysql-url mysql://USER@HOST/NAME;" \
+    socket=$(echo 'SELECT @@socket;' | sql 2>/dev/null) || die "root cannot log in to the MySQL or MariaDB of this" \
+        "server. Is it running? Else make an account for marketd yourself and name it: --mysql-url mysql://USER@HOST/NAME;" \
         "or use no server: --sqlite"
     mysql_url="mysql://$LOCAL_NAME@localhost/$LOCAL_NAME?unix_socket=$socket"
     made account || refuse_foreign_account
@@ -119,8 +123,8 @@ read_password() {
 # database_answers FOLDER: whether settings and password in this folder open the database; says why not.
 database_answers() {
     local found
-    found=$(env CREDENTIALS_DIRECTORY="$1" "$OPT/current/bin/marketd" check \
-        --config "$1/marketd.toml" --state-dir "$STATE" 2>&1 || true)
+    found=$(env CREDENTIALS_DIRECTORY="$1" STATE_DIRECTORY="$STATE" "$OPT/current/bin/marketd" check \
+        --config "$1/marketd.toml" 2>&1 || true)
     if grep -qE '^(ok|warning) +database:' <<<"$found"; then return 0; fi
     database_trouble=$(grep -E '^FAILED +(database|settings):' <<<"$found" || echo "$found")
     return 1

@@ -8,7 +8,6 @@ write_settings() {
     rm -rf "$fresh"
     mkdir -m 0700 "$fresh"
     "$OPT/current/bin/marketd" init --config "$fresh/marketd.toml" </dev/null >/dev/null
-    set_key state_dir "$STATE" "$fresh/marketd.toml"
     [ "$database" = sqlite ] || set_key url "$mysql_url" "$fresh/marketd.toml"
     case $database in
     url) printf '%s' "$given_password" | put 0600 root:root "$fresh/db-password" ;;

@@ -46,7 +46,8 @@ install_packages() {
     for each in "$@"; do is_installed "$each" || missing+=("$each"); done
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing packages: ${missing[*]}"
-    dpkg --configure --pending >/dev/null 9>&- || true # of an installation that was interrupted
+    # of an installation that was interrupted
+    env DEBIAN_FRONTEND=noninteractive dpkg --configure --pending >/dev/null 2>&1 </dev/null 9>&- || true
     apt_get install "${missing[@]}" >/dev/null 2>&1 || {
         apt_get update || die "apt-get update failed: see above; is the network up?"
         apt_get install "${missing[@]}" >/dev/null || die "apt-get install ${missing[*]} failed: see above"

@@ -3,6 +3,9 @@
 
 uninstall() {
     [ "$delete_data" = no ] || ask_to_delete
+    local url
+    url=$(sed -n "s/^ *url *= *[\"']\(mysql:.*\)[\"'].*/\1/p" "$SETTINGS" 2>/dev/null || true)
+    ! made account || url= # which is ours, and has lines of its own
     remove_service
     remove_program
     if [ "$delete_data" = yes ]; then remove_data; fi
@@ -74,6 +77,7 @@ say_what_stays() {
         [ ! -e "$each" ] || echo "stays: $each ($what)"
     done
     ! made account || echo "stays: the database $LOCAL_NAME and its account in MariaDB"
+    [ -z "$url" ] || echo "stays: the database $url, which you made"
     [ "$delete_data" = yes ] || [ ! -e "$ETC" ] ||
         echo "To delete all of this too: deploy/install.sh --uninstall --delete-data"
     ! is_own_server || ! is_installed mariadb-server ||

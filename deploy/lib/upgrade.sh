@@ -78,19 +78,25 @@ print(trading.get("open_real") or 0)')
         "marketd drain on, then marketd trades --open"
 }
 
+# state_folder: where the state is, should somebody have moved it.
+state_folder() {
+    local moved
+    moved=$(sed -n "s/^ *state_dir *= *[\"']\(.*\)[\"'].*/\1/p" "$SETTINGS")
+    echo "${moved:-$STATE}"
+}
+
 size_of_database_mb() {
-    local bytes each
-    bytes=0
-    for each in "$STATE"/*.db /var/lib/mysql/$LOCAL_NAME; do
-        [ ! -e "$each" ] || bytes=$((bytes + $(du --summarize --block-size=1M "$each" | cut -f1)))
+    local sum=0 each
+    for each in "$(state_folder)"/*.db "/var/lib/mysql/$LOCAL_NAME"; do
+        [ ! -e "$each" ] || sum=$((sum + $(du --summarize --block-size=1M "$each" | cut -f1)))
     done
-    echo "$bytes"
+    echo "$sum"
 }
 
 # make_backup: by the old version, while it runs. A daemon that has never run has nothing to lose.
 make_backup() {
     backup=
-    [ -e "$STATE/journal.db" ] || return 0
+    [ -e "$(state_folder)/journal.db" ] || return 0
     backup=$BACKUPS/before-$to-$since_us.backup
     say "backing up to $backup; marketd $from runs on meanwhile"
     marketd_of "$from" backup "$backup" ||
@@ -168,8 +174,8 @@ take_back() {
 }
 
 restore_backup() {
-    env CREDENTIALS_DIRECTORY="$ETC" "$OPT/releases/$from/bin/python" -m supervisor.commands.take_back "$backup" \
-        --since-us "$since_us" --config "$SETTINGS" --state-dir "$STATE" ||
+    env CREDENTIALS_DIRECTORY="$ETC" STATE_DIRECTORY="$STATE" "$OPT/releases/$from/bin/python" -m supervisor.commands.take_back "$backup" \
+        --since-us "$since_us" --config "$SETTINGS" ||
         die "the backup $backup could not be restored: see above. marketd is stopped, nothing is lost." \
             "deploy/install.sh --upgrade tries again"
 }

@@ -60,6 +60,14 @@ def _memory(process: dict[str, Any]) -> str:
     return f"{process['rss_bytes'] / 2**20:.1f} MiB{of_limit}{short}"
 
 
+def _log_lines(status: dict[str, Any]) -> list[str]:
+    """Return a line where the log is not whole; a daemon of an older version says nothing of it."""
+    log = status.get("log", {"waiting": 0, "dropped": 0})
+    if not log["dropped"]:
+        return []
+    return [f"log: {log['dropped']} entries dropped, {log['waiting']} wait to be written"]
+
+
 def as_text(status: dict[str, Any]) -> str:
     """Return the status for people: a summary, then a line per connection and per market."""
     markets = status["markets"]
@@ -76,6 +84,7 @@ def as_text(status: dict[str, Any]) -> str:
         *_last_run_lines(status),
         f"{_memory(process)}, {process['threads']} threads, {process['fds']} files, "
         f"loop lag {process['loop_lag_ms']} ms",
+        *_log_lines(status),
         "",
         *as_table(
             ("VENUE", "PROTOCOL", "LISTED", "OPEN", "CLOCK ms", "TOKEN"),

@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("file", type=Path, help="the backup")
     parser.add_argument("--since-us", type=int, required=True, help="when the upgrade began")
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--state-dir", type=Path)
     try:
         for line in take_back(parser.parse_args()):
             print(line, flush=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from installing import Server
 from machines import Machine, demand_machines, kept_layer, put_packages, running_machine
 from service import Service, install
 
@@ -29,6 +30,20 @@ def machine() -> Iterator[Machine]:
     with running_machine() as machine:
         put_packages(machine)
         yield machine
+
+
+@pytest.fixture
+def server(machine: Machine) -> Server:
+    """The same, to install on."""
+    return Server(machine=machine)
+
+
+@pytest.fixture
+def installed(layers: Path) -> Iterator[Server]:
+    """One on which install.sh was run without a word, and which was started anew since."""
+    with running_machine(layer=kept_layer(layers / "service", make=install)) as machine:
+        machine.wait_shown("marketd", "ActiveState", "active")
+        yield Server(machine=machine)
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,11 @@
 """deploy/install.sh on a clean server: real systemd, real apt, real MariaDB, no network."""
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from installing import BACKUPS, CONFIG, STATE, UNIT, Server, install
-from machines import Machine, kept_layer, running_machine
+from installing import BACKUPS, CONFIG, STATE, UNIT, Server
 
 PASSWORD_FILE = "/etc/marketd/db-password"
 KILLED = -signal.SIGKILL
-
-
-@pytest.fixture
-def server(machine: Machine) -> Server:
-    """A clean one."""
-    return Server(machine=machine)
-
-
-@pytest.fixture
-def installed(layers: Path) -> Iterator[Server]:
-    """One on which install.sh was run without a word, and which was started anew since."""
-    with running_machine(layer=kept_layer(layers / "installed", make=install)) as machine:
-        machine.wait_shown("marketd", "ActiveState", "active")
-        yield Server(machine=machine)
 
 
 # --- installed ----------------------------------------------------------------------------------------
@@ -43,7 +25,6 @@ def test_one_command_gives_a_service_that_starts_with_the_server_beside_its_own_
         installed.sql("SELECT @@innodb_buffer_pool_size, @@innodb_flush_log_at_trx_commit") == "67108864\t1"
     )
     assert installed.sql("SHOW GRANTS FOR marketd@localhost").count("GRANT") == 2  # USAGE, and its database
-    machine.run("useradd", "--groups", "marketd", "rita")
     assert "marketd" in machine.said("runuser", "-u", "rita", "--", "marketd", "status", check=False)
 
     # and nobody else reads what is secret

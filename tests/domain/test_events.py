@@ -64,6 +64,12 @@ def _is_emit(call: ast.Call) -> bool:
     return isinstance(first, ast.Attribute) and getattr(first.value, "id", "") == "Event"
 
 
+def test_each_event_is_said_somewhere() -> None:
+    sources = [path.read_text(encoding="utf-8") for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    said = set(re.findall(r"\bEvent\.([A-Z_]+)\b", "\n".join(sources)))
+    assert said >= {event.name for event in Event}
+
+
 def test_each_field_of_an_event_is_on_the_page() -> None:
     names = set(emitted_fields()) - NOT_FIELDS
     assert {"state", "reason", "traceback", "token_state"} <= names  # that any were found

@@ -20,12 +20,14 @@ from supervisor import run_record
 from supervisor.life import boot_id
 
 ENDS_THE_LOOP = """
+import trio
 from actors.writer import Writer
 
-async def raise_at_once(self):
+async def raise_soon(self):
+    await trio.sleep(1.0)
     raise ZeroDivisionError("injected by a test")
 
-Writer._trim = raise_at_once
+Writer._trim = raise_soon
 """
 
 RAISES_BESIDE_THE_TREE = """

@@ -34,7 +34,7 @@ WRITER = (
     "statements connects"
 )
 MAILBOX = "used bound peak dropped"
-PROCESS = "rss_bytes threads fds loop_lag_ms"
+PROCESS = "rss_bytes memory_limit_bytes is_memory_short threads tasks fds loop_lag_ms"
 
 
 def names(text: str) -> set[str]:

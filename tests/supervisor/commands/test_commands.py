@@ -102,6 +102,13 @@ def make_status(*states: str) -> dict[str, Any]:
     }
 
 
+def test_a_log_that_is_not_whole_is_shown_and_a_whole_one_is_not() -> None:
+    dropped = make_status("live") | {"log": {"waiting": 2_000, "dropped": 7}}
+    assert "log: 7 entries dropped, 2000 wait to be written" in status_command.as_text(dropped)
+    whole = make_status("live") | {"log": {"waiting": 1, "dropped": 0}}
+    assert "log:" not in status_command.as_text(whole)
+
+
 def make_last_run(**given: object) -> dict[str, Any]:
     recovered = {"batches": 0, "ticks": 0}
     whole = {"end": "clean", "detail": "stopped on SIGTERM", "started_us": 1, "ended_us": 440_000_000}
