@@ -3,6 +3,7 @@
 
 uninstall() {
     [ "$delete_data" = no ] || ask_to_delete
+    [ ! -e "$PROGRESS" ] || note "an upgrade was interrupted and is given up; backups from before are in $BACKUPS"
     local url
     url=$(sed -n "s/^ *url *= *[\"']\(mysql:.*\)[\"'].*/\1/p" "$SETTINGS" 2>/dev/null || true)
     ! made account || url= # which is ours, and has lines of its own

@@ -164,11 +164,11 @@ take_back() {
     switch_to "$from"
     put_unit "$from"
     start_fresh
+    rm -f "$PROGRESS" # whatever comes now, a mended version may be upgraded to
     wait_ready || {
         last_words
         die "marketd $from, which ran before, is not ready either: see above. The backup is $backup"
     }
-    rm -f "$PROGRESS"
     die "marketd $from runs again; $to did not get ready (journalctl -u marketd says why)." \
         "${backup:+The backup is kept: $backup}"
 }

@@ -26,6 +26,8 @@ def test_one_command_gives_a_service_that_starts_with_the_server_beside_its_own_
     )
     assert installed.sql("SHOW GRANTS FOR marketd@localhost").count("GRANT") == 2  # USAGE, and its database
     assert "marketd" in machine.said("runuser", "-u", "rita", "--", "marketd", "status", check=False)
+    as_rita = machine.run("runuser", "-u", "rita", "--", "marketd", "check", check=False)
+    assert "is for root only: use sudo" in as_rita.stderr
 
     # and nobody else reads what is secret
     modes = {
@@ -45,7 +47,7 @@ def test_one_command_gives_a_service_that_starts_with_the_server_beside_its_own_
 
 
 def test_given_again_it_changes_nothing_but_what_is_not_as_it_should_be(installed: Server) -> None:
-    places = ("/etc", "/opt/marketd", "/usr/local", BACKUPS, "/root", "/var/lib/mysql/mysql")
+    places = ("/etc", "/opt/marketd", "/usr/local/bin", BACKUPS, "/var/lib/mysql/mysql")
     machine = installed.machine
     with machine.path(CONFIG).open("a") as file:
         file.write("# mine\n")
@@ -144,7 +146,7 @@ def test_a_server_that_is_there_keeps_its_configuration_and_its_databases(server
 
 def test_what_cannot_be_done_is_refused_before_anything_changes(server: Server) -> None:
     machine = server.machine
-    places = ("/etc", "/opt/marketd", "/usr/local", STATE)
+    places = ("/etc", "/opt/marketd", "/usr/local/bin", STATE)
     before = server.files(*places)
 
     def refused(*words: str, names: str, code: int = 1) -> None:

@@ -68,6 +68,14 @@ def test_a_version_that_cannot_be_built_leaves_the_old_one_running(installed: Se
     installed.edit(
         f"{clone}/setup.cfg", "install_requires =\n", "install_requires =\n    no-such-package-0\n"
     )
+    machine, command = installed.machine, "/opt/marketd/current/bin/marketd"
+    # nor does one while real money is at stake
+    machine.run("mv", command, f"{command}.real")
+    machine.write(command, """#!/bin/sh\necho '{"trading": {"open_real": 2}}'\n""", mode=0o755)
+    refused = installed.script("--upgrade", clone=clone)
+    assert refused.returncode == 1
+    assert "2 real trades are open" in refused.stderr
+    machine.run("mv", f"{command}.real", command)
     before = installed.pid(), installed.release(), installed.files(BACKUPS, UNIT, "/opt/marketd/current")
     done = installed.script("--upgrade", clone=clone)
     assert done.returncode == 1
