@@ -57,7 +57,7 @@ Given again it changes nothing that is right, and never your settings.
   $ETC/marketd.toml      settings, readable by the group marketd; edit, then: systemctl reload marketd
   $ETC/db-password       password of the database, for root only; the service is handed a copy
   $STATE               the journal, tokens, what is remembered over a restart
-  $OPT/current             the program, a link into releases/; $LINK leads to it
+  $OPT/current           the program, a link into releases/; $LINK leads to it
   $UNIT
   $BACKUPS           what upgrades put there: the newest two are kept
 Members of the group marketd may use marketd's commands: sudo usermod --append --groups marketd YOU

@@ -1,11 +1,9 @@
 # Releases: each version has an environment of its own, and a link says which one is used. Sourced by install.sh.
 # shellcheck shell=bash
 
-# What is installed of a clone: the Python packages, what describes them, and this folder.
+# What is installed of a clone: the Python packages that setup.cfg names, what describes them, this folder.
 release_parts() {
-    local each
-    cd "$SOURCE" || exit
-    for each in */__init__.py; do dirname "$each"; done | grep -vx benchmarks
+    sed -n '/^packages =/,/^[^ ]/s/^    \([a-z_]*\).*/\1/p' "$SOURCE/setup.cfg" | sort -u
     printf '%s\n' setup.cfg pyproject.toml deploy
 }
 

@@ -51,7 +51,9 @@ remove_program() {
 }
 
 remove_data() {
-    if made account; then
+    if made account && ! has_server; then
+        note "the server that held the database $LOCAL_NAME is gone"
+    elif made account; then
         say "dropping the database $LOCAL_NAME and its account"
         drop_account || die "the database $LOCAL_NAME could not be dropped: see above. Nothing else was deleted"
     fi
