@@ -78,6 +78,8 @@ class Life:
             self._alive = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
             self._show_life()
         except OSError as exc:
+            with contextlib.suppress(OSError):  # or the next run would take the last one's end for ours
+                (self.state_dir / run_record.FILE_NAME).unlink()
             text = f"this run cannot be written down in {self.state_dir}: {exc}"
             emit(Event.LAST_RUN, text, level=logging.WARNING, actor="tree")
 

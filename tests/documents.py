@@ -21,17 +21,18 @@ class Block:
 
 @attrs.frozen
 class Document:
-    """One Markdown file. Knows as much of Markdown as we write."""
+    """One Markdown file, or a part of it. Knows as much of Markdown as we write."""
 
     path: Path
+    text: str = attrs.field()
+
+    @text.default
+    def _read(self) -> str:
+        return self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
 
     @property
     def name(self) -> str:
         return str(self.path.relative_to(ROOT))
-
-    @property
-    def text(self) -> str:
-        return self.path.read_text(encoding="utf-8")
 
     @property
     def blocks(self) -> list[Block]:
@@ -69,6 +70,12 @@ class Document:
     def spans(self) -> list[str]:
         """What stands in backticks within a line."""
         return re.findall(r"`([^`\n]+)`", self.prose)
+
+    def section(self, number: int) -> "Document":
+        """Return one of its numbered sections."""
+        found = re.search(rf"^## {number}\. .*?(?=^## |\Z)", self.text, flags=re.MULTILINE | re.DOTALL)
+        assert found is not None, f"{self.name} has no section {number}"
+        return Document(self.path, found[0])
 
 
 def commands_of(text: str) -> Iterator[list[str]]:

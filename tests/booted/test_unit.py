@@ -1,12 +1,13 @@
 """The service's life under a really booted systemd."""
 
+import json
 import time
 
 import pytest
 from crash_evidence import read_candles, read_gaps, read_handed, read_journal
 from crash_oracle import Evidence, Life, judge
 from crashing import TIMEFRAMES_S, WINDOW_US
-from daemons import assert_stored_as_sent
+from daemons import assert_stored_as_sent, differences, read_ledger, read_stored
 from databases import stored_ticks
 from service import STATE_DIR, Service
 
@@ -14,6 +15,19 @@ from domain.clock import now_us
 
 GUARD_US = 3 * WINDOW_US  # against hanging; the benchmark holds it to the window itself
 A_MINUTE_S, TEN_MINUTES_S = 60.0, 600.0
+
+
+SLOW_START = """
+import time
+from storage.acceptor import Acceptor
+from supervisor import daemon
+daemon.TELL_EVERY_S = 0.5
+open_now = Acceptor.open
+def open_late(self):
+    time.sleep(5.0)
+    return open_now(self)
+Acceptor.open = open_late
+"""
 
 
 def endures_without_venue_and_database(service: Service, *, for_s: float) -> None:
@@ -67,11 +81,41 @@ def test_stop_is_an_ordered_one(service: Service) -> None:
     assert (code, said) == (3, f"marketd is not running in {STATE_DIR}\n")
 
 
+def test_stop_beside_a_database_that_hangs_is_an_ordered_one(service: Service) -> None:
+    service.venue("--rate", "20")
+    service.start()
+    service.wait_live()
+    service.machine.run("systemctl", "kill", "--signal=STOP", "mariadb")
+    try:
+        service.stop()
+        assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
+    finally:
+        service.machine.run("systemctl", "kill", "--signal=CONT", "mariadb")
+    service.start()
+    assert service.status()["last_run"]["end"] == "clean"
+    service.stop()
+    stored, sent = read_stored(service.database, source="trades"), read_ledger(service.ledger)
+    assert differences(stored, sent)["missing"] == []
+
+
+def test_start_that_takes_long_is_given_the_time(service: Service) -> None:
+    service.start_with(SLOW_START, "TimeoutStartSec=2")
+    assert (service.show("ActiveState"), service.show("NRestarts")) == ("active", "0")
+
+
 def test_shutdown_by_command_is_not_undone_by_a_restart(service: Service) -> None:
     service.start()
     assert service.command("shutdown")[0] == 0
     service.wait_shown("ActiveState", "inactive")
     assert (service.show("Result"), service.show("NRestarts")) == ("success", "0")
+
+
+def test_every_run_knows_the_boot_it_belongs_to(service: Service) -> None:
+    service.start()
+    run = json.loads(service.machine.path(f"{STATE_DIR}/run.json").read_bytes())
+    boot_id = service.machine.said("cat", "/proc/sys/kernel/random/boot_id")
+    assert run["boot_id"].replace("-", "") == boot_id.replace("-", "")
+    assert run["invocation_id"] == service.show("InvocationID")
 
 
 def test_faulty_settings_are_not_started_again(service: Service) -> None:
@@ -97,17 +141,18 @@ def test_crash_is_followed_by_a_start_time_and_again(service: Service) -> None:
 
 def test_sigkill_and_the_restart_lose_nothing_that_was_accepted(service: Service) -> None:
     service.configure(storage=f"timeframes_s = {list(TIMEFRAMES_S)}")
+    service.drop_in("RestartSec=2")  # long enough to look at what it left
     service.venue("--rate", "20")
     service.start()
     started_us = now_us()
     service.wait_live()
     service.wait_until(lambda status: status["writer"]["stored"] > 1_000, what="1,000 ticks stored")
     service.kill("SIGKILL")
-    service.wait_shown("SubState", "auto-restart")  # for 5 s
+    service.wait_shown("SubState", "auto-restart")
     killed_us = now_us()
     accepted = read_journal(service.machine.path(f"{STATE_DIR}/journal.db"))
     service.wait_shown("NRestarts", "1")
-    service.wait_live()
+    assert service.wait_live()["last_run"]["end"] == "killed"
     stored = service.status()["writer"]["stored"]
     service.wait_until(lambda status: status["writer"]["stored"] > stored + 1_000, what="1,000 more")
     restarted_us = life_began_us(service)
@@ -172,7 +217,7 @@ import time
 from storage.acceptor import Acceptor
 accept = Acceptor.accept
 def wait_and_accept(self, **rows):
-    time.sleep(6.0)
+    time.sleep(3.0)
     return accept(self, **rows)
 Acceptor.accept = wait_and_accept
 """
@@ -185,6 +230,9 @@ def test_hung_loop_is_ended_by_the_watchdog(service: Service) -> None:
     service.wait_until(lambda status: status["ready"], what="ready again")
     assert service.result()["SERVICE_RESULT"] == "watchdog"
     service.wait_said("Watchdog timeout")
+    last_run = service.status()["last_run"]
+    assert last_run["end"] == "watchdog"
+    assert "hang" in json.dumps(service.entries("EVENT=last_run"))  # the line in which it hung
 
 
 def test_task_that_hangs_beside_a_sound_loop_is_said_and_ended_by_the_watchdog(service: Service) -> None:
@@ -197,6 +245,6 @@ def test_task_that_hangs_beside_a_sound_loop_is_said_and_ended_by_the_watchdog(s
 def test_disk_that_takes_longer_than_the_watchdog_waits_ends_nobody(service: Service) -> None:
     service.start_with(SLOW_DISK, QUICK_WATCHDOG)
     service.venue("--rate", "20")
-    # three times the watchdog's patience an append
+    # each append takes longer than the watchdog waits
     service.wait_until(lambda status: status["writer"]["accepted"] > 1_000, what="two appends are through")
     assert (service.show("NRestarts"), service.show("ActiveState")) == ("0", "active")

@@ -5,7 +5,9 @@ import os
 import pty
 import signal
 import socket
+import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from daemons import CLOSED_PORT_URL, FIVE, MARKETD, WITHIN_S, Running, Settings,
 from databases import SqliteDatabase
 
 from supervisor.client import NoAnswer, NotRunning, ask
+from supervisor.daemon import SECOND_STOP_S
 from supervisor.lock import holder
 
 RAISES_WHEN_READY = """
@@ -186,6 +189,31 @@ def test_an_interrupt_of_the_caller_ends_the_daemon_that_starts(background: Back
     finally:
         caller.kill()
     assert holder(background.state_dir) is None
+
+
+def test_one_that_leaves_at_once_leaves_no_pid_file(background: Background, sqlite: SqliteDatabase) -> None:
+    assert background.start(background.command()).returncode == 0
+    pid = int(background.pid_file.read_text())
+    with contextlib.closing(sqlite3.connect(sqlite.target.path, isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE").close()  # so the stop takes its time
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: "stopping on SIGTERM" in background.log(), what="stopping")
+        begun_at = time.monotonic()
+        wait_until(lambda: time.monotonic() > begun_at + SECOND_STOP_S + 0.1, what="a second later")
+        os.kill(pid, signal.SIGTERM)
+        background.wait_gone()
+    assert "left at once on a second SIGTERM" in background.log()
+    assert not background.pid_file.exists()
+
+
+def test_a_pid_file_is_written_in_the_foreground_too(background: Background, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    config = background.workshop.config
+    daemon = background.workshop.daemon_by([MARKETD, "run", "--config", config, "--pid-file", file])
+    daemon.wait_ready()
+    assert int(file.read_text()) == daemon.pid
+    assert daemon.stop() == 0
+    assert not file.exists()
 
 
 def test_a_log_that_is_full_is_put_aside(background: Background) -> None:

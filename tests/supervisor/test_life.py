@@ -95,6 +95,15 @@ def test_what_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:
     assert run_record.read(tmp_path) is None
 
 
+def test_the_end_of_a_run_is_not_taken_for_that_of_one_that_could_write_nothing(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").touch()
+    begin(tmp_path).end(how=End.CLEAN, exit_code=0, words="stopped on SIGTERM")
+    (tmp_path / "run.json.new").mkdir()
+    assert begin(tmp_path).last.end is End.CLEAN
+    (tmp_path / "run.json.new").rmdir()
+    assert begin(tmp_path).last.end is End.UNKNOWN
+
+
 # --- beside it --------------------------------------------------------------------------------
 
 RESULT = "SERVICE_RESULT=watchdog\nEXIT_CODE=dumped\nEXIT_STATUS=ABRT\nINVOCATION_ID=abc\n"
