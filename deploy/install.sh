@@ -3,7 +3,7 @@
 # Every step looks first whether it is done already, so that the script can be interrupted and run again.
 set -Eeuo pipefail
 shopt -s inherit_errexit
-trap 'echo "deploy/install.sh: \"$BASH_COMMAND\" failed; put right what it says, and give the command again" >&2' ERR
+trap 'echo "deploy/install.sh: failed at: $BASH_COMMAND. It can be given again" >&2' ERR
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # not a developer's own Python
 umask 022
