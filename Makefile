@@ -3,6 +3,8 @@ SHELL := /bin/sh
 VENV := .venv
 # What the packages are installed from; touched after each change of these two, and not before.
 SOURCES := setup.cfg pyproject.toml
+# The parts in deploy/lib are looked at with the script that takes them in.
+SCRIPTS := $(wildcard deploy/*.sh deploy/container/*.sh tests/*.sh)
 ARGS ?=
 
 .PHONY: run test check lint bench soak mariadb machine
@@ -21,6 +23,9 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/shellcheck --external-sources $(SCRIPTS)
+	$(VENV)/bin/hadolint deploy/container/Dockerfile
+	$(VENV)/bin/docker-compose --file deploy/container/compose.yaml config --quiet
 
 bench: $(VENV)/installed-dev mariadb
 	$(VENV)/bin/python -m benchmarks $(ARGS)

@@ -251,6 +251,5 @@ class Backfill:
             f"{venue}: {done.total()} gaps asked for in the venue's history: {counts}",
             level=logging.INFO,
             actor=f"backfill/{venue}",
-            venue=venue,
             **done,
         )

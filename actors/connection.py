@@ -146,7 +146,6 @@ class Connection:
             f"{self._row.name}: {what}",
             level=level,
             actor=f"connection/{self._row.name}",
-            venue=self._row.venue,
         )
 
 

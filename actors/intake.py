@@ -46,7 +46,6 @@ class Intake:
                 f"the wall clock stepped back; {port.row.name} goes on with the new time",
                 level=logging.WARNING,
                 actor=f"market/{port.row.name}",
-                market=port.row.name,
             )
         has_opened = port.hours.is_closed and port.hours.tick(at_us=received_us)
         port.gaps.tick(tick.ts_us)

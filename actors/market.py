@@ -194,7 +194,6 @@ class Market:
             Event.RESTART,
             f"{self._row.name} silent for {self._row.stale_after_s:g} s: subscribing again",
             actor=f"market/{self._row.name}",
-            market=self._row.name,
         )
         await self._take_turn(session)
         if not self._row.is_stale(trio.current_time()) or self._row.hours.is_closed:
@@ -204,4 +203,4 @@ class Market:
         try:
             await self._ask(Resubscribe(symbol=self._row.symbol, session=session, answer=answer), answer)
         except VenueSilent as error:
-            emit(Event.RESTART, str(error), actor=f"market/{self._row.name}", market=self._row.name)
+            emit(Event.RESTART, str(error), actor=f"market/{self._row.name}")

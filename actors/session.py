@@ -260,7 +260,6 @@ class Session:
             message,
             level=level,
             actor=f"connection/{self._row.name}",
-            venue=self._row.venue,
             **fields,
         )
 

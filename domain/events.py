@@ -2,7 +2,9 @@
 
 import enum
 import logging
+import uuid
 
+MESSAGE_IDS = uuid.UUID("24532d16-634f-4602-91df-29b3703ca990")  # ours; never to change
 LOGGER = logging.getLogger("marketd")
 
 
@@ -18,11 +20,10 @@ class Event(enum.StrEnum):
     CRASH = "crash"  # an actor failed by our own fault
     RESTART = "restart"  # an actor is started over, and why
     QUARANTINE = "quarantine"  # too many crashes: one probe at a time from now on
-    REFUSED = "refused"  # a venue refused something for good
     FRAME = "frame"  # a frame could not be decoded
     UNKNOWN = "unknown"  # a message or a field of a venue that this version does not know, each kind once
     MEMORY = "memory"  # memory is short: what can be done without is given up; or it has room again
-    OVERFLOW = "overflow"  # a mailbox was full; the oldest was dropped and counted
+    OVERFLOW = "overflow"  # more prices came in than the disk takes; the oldest were dropped
     CLOCK = "clock"  # the wall clock stepped back, or is too far from a venue's
     DATABASE = "database"  # the database went away or came back
     JOURNAL = "journal"  # the journal was damaged, is full, cannot be written, or is well again
@@ -39,6 +40,11 @@ class Event(enum.StrEnum):
     LOG = "log"  # of the log itself: entries were dropped
     FAULT = "fault"  # the simulator did what --fault asked for
 
+    @property
+    def message_id(self) -> str:
+        """`MESSAGE_ID=` in the journal: the same for this event on every machine, for ever."""
+        return uuid.uuid5(MESSAGE_IDS, self.value).hex
+
 
 def emit(
     event: Event,
@@ -50,7 +56,19 @@ def emit(
 ) -> None:
     """Say once what happened: `message` for people, the rest as fields for machines.
 
-    `fields` are what `docs` and the design name: market, venue, state, reason, ids. Never per
-    tick, never a secret, never a whole frame.
+    `fields` are what `docs/events.md` names: state, reason, ids. Never per tick, never a secret, never
+    a whole frame. Market and venue of an actor that belongs to one need not be given.
     """
+    fields = {**_whereabouts(actor), **fields}
     LOGGER.log(level, "%s", message, extra={"event": event, "actor": actor, "fields": fields})
+
+
+def _whereabouts(actor: str) -> dict[str, str]:
+    """Return the market and venue that an actor's name tells: `market/EURUSD@sim`, `connection/sim/1`."""
+    kind, _, name = actor.partition("/")
+    match kind:
+        case "market":
+            return {"market": name, "venue": name.rpartition("@")[2]}
+        case "connection" | "backfill":
+            return {"venue": name.partition("/")[0]}
+    return {}

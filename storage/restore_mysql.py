@@ -8,7 +8,7 @@ import attrs
 
 from domain.clock import as_text
 from domain.errors import PermanentError, StorageBusy
-from storage.migrations import bring_up_to_date
+from storage.migrations import bring_up_to_date, schema_version
 from storage.mysql import MysqlDriver
 from storage.own_session import open_session
 from storage.session import Session
@@ -22,6 +22,7 @@ PAGES_A_TRANSACTION = 20
 SAY_EVERY_PAGES = 1_000
 RENAME_WAIT_S = 10  # for whoever reads the tables; the server's own patience is a day
 TABLES = tables_of(NEWEST)
+LATER_TABLES = ("signal", "trade", "trade_event")  # that only a newer schema has
 NO_MARKS = str.maketrans("", "", "-:.Z")
 
 
@@ -62,8 +63,7 @@ class MysqlPlace:
 
     def switch(self, staged: Path, *, at_us: int) -> str | None:
         """Rename all tables, in one statement that the server does wholly or not at all."""
-        # yyyymmddThhmmss and microseconds: two restores within a second are two sets of names
-        prefix = f"replaced_{as_text(at_us).translate(NO_MARKS)}_"
+        prefix = set_aside_prefix(at_us)
         aside = [f"{table} TO {prefix}{table}" for table in TABLES]
         loaded = [f"{LOADING}{table} TO {table}" for table in TABLES]
         with self._undone_by_failure(), open_session(self._driver()) as session:
@@ -89,6 +89,27 @@ class MysqlPlace:
 
     def _driver(self) -> MysqlDriver:
         return MysqlDriver(target=self.target, read_timeout_s=None)
+
+
+def set_tables_aside(target: MysqlTarget, *, at_us: int) -> None:
+    """Rename all our tables in one step, also those of a schema that is newer than ours.
+
+    A restore makes its tables like those that are there, which it could not do with newer ones.
+    """
+    with open_session(MysqlDriver(target=target, read_timeout_s=None)) as session:
+        there = {str(name) for (name,) in session.query("SHOW TABLES")}
+        is_newer = "schema_version" in there and schema_version(session) > NEWEST
+        ours = sorted(there & {*TABLES, *(LATER_TABLES if is_newer else ())})
+        if ours:
+            prefix = set_aside_prefix(at_us)
+            session.execute(f"SET SESSION lock_wait_timeout = {RENAME_WAIT_S}")
+            session.execute(f"RENAME TABLE {', '.join(f'{each} TO {prefix}{each}' for each in ours)}")
+
+
+def set_aside_prefix(at_us: int) -> str:
+    """Return what stands before the names of tables that were set aside then; later ones sort behind."""
+    # yyyymmddThhmmss and microseconds: two restores within a second are two sets of names
+    return f"replaced_{as_text(at_us).translate(NO_MARKS)}_"
 
 
 def _load_table(copy: Session, session: Session, *, table: str, tell: Callable[[str], None]) -> None:

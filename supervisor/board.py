@@ -65,7 +65,7 @@ class Board:
         level, reason = LEVELS.get(state, logging.DEBUG), reason_of(row)
         if state is State.FAILED and row.hold is None:  # its connection did, and has said so
             level, reason = logging.DEBUG, reason_of(row.connection)
-        self._say(row.name, state, reason, level=level, market=row.name, venue=row.venue)
+        self._say(row.name, state, reason, level=level)
 
     def connection_changed(self, row: ConnectionRow) -> None:
         """Look at a connection and its markets again."""
@@ -74,7 +74,7 @@ class Board:
         state = connection_state(row)
         if self._has_changed(row.name, state):
             level = LEVELS.get(state, logging.DEBUG)
-            self._say(row.name, state, reason_of(row), level=level, venue=row.venue)
+            self._say(row.name, state, reason_of(row), level=level)
         if not row.is_open or state is State.LIVE:
             for market in self.markets.values():
                 if market.connection is row:
@@ -94,7 +94,7 @@ class Board:
         self._seen[name] = state
         return True
 
-    def _say(self, name: str, state: State, reason: str, *, level: int, **fields: str) -> None:
+    def _say(self, name: str, state: State, reason: str, *, level: int) -> None:
         message = f"{name} {state}"
         if state is State.LIVE and name in self.markets:
             message += f", {self.live_markets()} of {self.wanted_markets()}"
@@ -107,7 +107,6 @@ class Board:
             actor=f"{'market' if name in self.markets else 'connection'}/{name}",
             state=state,
             reason=reason,
-            **fields,
         )
 
 

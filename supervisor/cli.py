@@ -1,5 +1,6 @@
 """The command line. Imports only what the command at hand needs."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -56,13 +57,23 @@ def run_command(words: Sequence[str]) -> int:
     try:
         return int((command.run if command else _usage)(_parse(words, name, command)))
     except ConfigError as exc:
-        print(f"marketd: settings: {exc}", file=sys.stderr)
+        _complain(f"marketd: settings: {exc}")
         return SETTINGS
     except MarketdError as exc:
-        print(f"marketd: {exc}", file=sys.stderr)
+        _complain(f"marketd: {exc}")
         return INTERNAL_ERROR
     except BrokenPipeError:
         return INTERNAL_ERROR  # `marketd … | head`: the reader has seen enough
+
+
+def _complain(text: str) -> None:
+    """Print an error; the journal is told that it is one (sd-daemon(3)), for `journalctl -p err`."""
+    prefix = ""
+    if "JOURNAL_STREAM" in os.environ:
+        from supervisor.journald import is_stderr_the_journal
+
+        prefix = "<3>" if is_stderr_the_journal(os.environ) else ""
+    print("\n".join(f"{prefix}{line}" for line in text.splitlines()), file=sys.stderr)
 
 
 def _parse(words: Sequence[str], name: str | None, command: object) -> object:

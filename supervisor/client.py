@@ -14,7 +14,8 @@ from supervisor import lock
 
 ANSWER_S = 5.0
 OWN_SOCKET = Path("control.sock")
-SOCKETS = (OWN_SOCKET, Path("/run/marketd/control.sock"))  # the service links it there
+SERVICE_SOCKET = Path("/run/marketd/control.sock")  # the service links it there
+SOCKETS = (OWN_SOCKET, SERVICE_SOCKET)
 
 
 class NotRunning(MarketdError):
@@ -23,6 +24,14 @@ class NotRunning(MarketdError):
 
 class NoAnswer(MarketdError):
     """The daemon holds its lock but did not answer in time."""
+
+
+def service_state_dir() -> Path | None:
+    """Return the state directory of the service that runs; None where none does, or we may not know."""
+    try:
+        return SERVICE_SOCKET.readlink().parent
+    except OSError:
+        return None
 
 
 def ask(state_dir: Path, command: str, **arguments: Any) -> Any:

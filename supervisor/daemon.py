@@ -41,6 +41,7 @@ class Daemon:
     log: LogWriter
     has_memory: bool  # control.json was there when we started
     manager: notify.Notifier = attrs.field(factory=notify.from_environment)
+    tidy_up: Callable[[], None] = lambda: None  # called where we leave without a way back
     is_ready: bool = False
     _started_us: int = attrs.field(factory=now_us)
     _lag: status.LoopLag = attrs.field(factory=status.LoopLag)
@@ -168,16 +169,14 @@ class Daemon:
     def _show_status(self) -> None:
         """Write `status.json`, and a line per child; harmless however often."""
         found = self.status()
-        try:
-            status.write(self.tree.state_dir, found)
-        except OSError as exc:
-            emit(Event.STATUS, f"status.json cannot be written: {exc}", level=logging.WARNING, actor="tree")
+        folder = self.tree.state_dir
+        self.tree.files.put(folder / status.FILE_NAME, partial(status.write, folder, found))
         now = trio.current_time()
         if now - self._lines_at < LINES_EVERY_S:
             return
         self._lines_at = now
         for line in status.lines(found):
-            emit(Event.STATUS, line)
+            emit(Event.STATUS, line.text, actor=line.actor)
 
     def reload(self) -> None:
         """Read the settings again: a bad file changes nothing."""
@@ -271,4 +270,5 @@ class Daemon:
 
     def _leave(self, exit_code: int) -> None:
         self.log.close()
+        self.tidy_up()
         os._exit(exit_code)

@@ -5,9 +5,9 @@ first served. Connects also keep to the venue's own budget, whose recent past is
 a crash loop cannot burn it.
 """
 
-import logging
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from domain.clock import now_us
-from domain.events import Event, emit
+from supervisor.small_files import Keep
 from venues.protocol import Budget
 
 
@@ -39,12 +39,14 @@ class Gate:
         budgets: Sequence[Budget],
         connects: Sequence[int],
         memory: Path,
+        keep: Keep,
     ) -> None:
         self.spacing_s = spacing_s
         self.starts_per_pass = starts_per_pass
         self._budgets = budgets
         self._connects = deque(connects)  # wall times in µs, as remembered in `memory`
         self._memory = memory
+        self._keep = keep
         self._line = trio.StrictFIFOLock()
         self._opens_at = -float("inf")  # monotonic
         self._passes: dict[str, _Pass] = {}  # by connection: the pass still waiting in line
@@ -102,10 +104,7 @@ class Gate:
         self._connects.append(now)
         while self._connects and self._connects[0] <= now - longest_us:
             self._connects.popleft()
-        try:
-            write_connects(self._memory, self._connects)
-        except OSError as exc:
-            emit(Event.START, f"cannot remember connects in {self._memory}: {exc}", level=logging.WARNING)
+        self._keep(self._memory, partial(write_connects, self._memory, tuple(self._connects)))
 
 
 def budget_wait_s(connects: Sequence[int], budgets: Sequence[Budget], at_us: int) -> float:

@@ -5,6 +5,7 @@ import faulthandler
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,17 +18,20 @@ from domain.errors import ConfigError, flatten
 from domain.events import Event, emit
 from domain.token import duration_text
 from supervisor import oom, run_record
-from supervisor.last_run import Evidence, LastRun, judge
+from supervisor.last_run import SETTINGS_EXIT, Evidence, LastRun, judge
 from supervisor.memory import rss_bytes
 from supervisor.pause import bad_ends_after, pause_s
 from supervisor.policy import SupervisionSettings
 from supervisor.run_record import End, Ended, RunRecord
+from supervisor.supervise import TRACEBACK_CHARACTERS
 from supervisor.version import VERSION
 
 SIGN_EVERY_S = 30.0
+LOOK_EVERY_S = 2.0
+GROWN = 1.1  # so many times the memory last shown is worth a sign before its time: it may be the last
 LEAVE_WITHIN_S = 0.5  # the end is written within this time, or not at all: a disk may hang
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-BOOT_ID_VARIABLE = "MARKETD_BOOT_ID"  # the unit sets it (%b): its sandbox hides the file
+BOOT_ID_VARIABLE = "MARKETD_BOOT_ID"  # for where /proc/sys is hidden; %b in a unit file
 LEVELS = {
     End.FIRST: logging.INFO,
     End.CLEAN: logging.INFO,
@@ -52,6 +56,7 @@ class Life:
     last: LastRun = attrs.field(factory=_not_looked_at)
     _record: RunRecord | None = None
     _alive: int | None = None  # descriptor of run.alive
+    _shown_bytes: int = 0
 
     def begin(self, settings: SupervisionSettings) -> None:
         """Read why the last run ended, and write down that this one has begun."""
@@ -73,6 +78,8 @@ class Life:
             self._alive = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
             self._show_life()
         except OSError as exc:
+            with contextlib.suppress(OSError):  # or the next run would take the last one's end for ours
+                (self.state_dir / run_record.FILE_NAME).unlink()
             text = f"this run cannot be written down in {self.state_dir}: {exc}"
             emit(Event.LAST_RUN, text, level=logging.WARNING, actor="tree")
 
@@ -106,14 +113,18 @@ class Life:
 
     async def show_life(self) -> None:
         """Leave a sign of life now and then, for ever: after a power loss nobody else knows when it was."""
+        due_at = trio.current_time() + SIGN_EVERY_S
         while True:
-            await trio.sleep(SIGN_EVERY_S)
-            with contextlib.suppress(OSError):  # the journal says it, where the disk is in trouble
-                await trio.to_thread.run_sync(self._show_life)
+            await trio.sleep(LOOK_EVERY_S)
+            if trio.current_time() >= due_at or rss_bytes() > GROWN * self._shown_bytes:
+                due_at = trio.current_time() + SIGN_EVERY_S
+                with contextlib.suppress(OSError):  # the journal says it, where the disk is in trouble
+                    await trio.to_thread.run_sync(self._show_life, abandon_on_cancel=True)
 
     def _show_life(self) -> None:
         if self._alive is not None:
-            run_record.write_sign_of_life(self._alive, rss_bytes=rss_bytes())
+            self._shown_bytes = rss_bytes()
+            run_record.write_sign_of_life(self._alive, rss_bytes=self._shown_bytes)
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -139,9 +150,14 @@ class Life:
     def _note_exception(self, _: object, error: BaseException | None, __: object) -> None:
         if error is None:
             return
-        cause = flatten(error)[0]
-        exit_code = 78 if isinstance(cause, ConfigError) else 1
-        self.end(how=End.CRASH, exit_code=exit_code, words=f"{type(cause).__name__}: {cause}")
+        leaves = flatten(error)
+        wrong = [leaf for leaf in leaves if isinstance(leaf, ConfigError)]
+        cause = (wrong or leaves)[0]
+        text = f"{type(cause).__name__}: {cause}"
+        if not wrong:  # a traceback on standard error is not in every log
+            below = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+            emit(Event.CRASH, f"marketd crashed: {text}", level=logging.ERROR, actor="tree", traceback=below)
+        self.end(how=End.CRASH, exit_code=SETTINGS_EXIT if wrong else 1, words=text)
 
     # --- the run before -----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ start on, and `marketd markets` answers without a daemon too.
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from domain.states import Desired, State
 from supervisor.board import opens_text
 from supervisor.branches import MarketBranch
 from supervisor.market_specs import MarketSpec
+from supervisor.small_files import Keep
 
 WRITE_EVERY_S = 60.0  # at most; a list that changes often is not worth a write each time
 MOST_NAMED = 8  # open markets in one line of the log
@@ -37,8 +39,9 @@ class CatalogFile(msgspec.Struct):
 class Listings:
     """Keeps every venue's list over restarts, says once what is closed, and brings markets back."""
 
-    def __init__(self, *, state_dir: Path, markets: Mapping[str, MarketBranch]) -> None:
+    def __init__(self, *, state_dir: Path, markets: Mapping[str, MarketBranch], keep: Keep) -> None:
         self._state_dir = state_dir
+        self._keep = keep
         self._markets = markets  # the tree's own, by id
         self._written_at: dict[str, float] = {}  # monotonic
         self._said: set[str] = set()
@@ -72,11 +75,9 @@ class Listings:
         if now - self._written_at.get(catalog.venue, -WRITE_EVERY_S) < WRITE_EVERY_S:
             return
         self._written_at[catalog.venue] = now
-        try:
-            write_catalog(self._state_dir, catalog)
-        except OSError as exc:
-            path = path_of(self._state_dir, catalog.venue)
-            emit(Event.HOURS, f"{path} cannot be written: {exc}", level=logging.WARNING, venue=catalog.venue)
+        # encoded here: the list changes while the disk takes its time
+        path, content = path_of(self._state_dir, catalog.venue), msgspec.json.encode(content_of(catalog))
+        self._keep(path, partial(_write, path, content))
 
     def _look_again(self, branch: MarketBranch, catalog: Catalog) -> None:
         """Start a market over that failed because it was not listed, now that it is.
@@ -96,7 +97,6 @@ class Listings:
                     f"{row.name} {State.FAILED}: {error}",
                     level=logging.WARNING,
                     actor=f"market/{row.name}",
-                    market=row.name,
                 )
             return
         if branch.port.is_unknown:
@@ -150,9 +150,12 @@ def read_catalog(state_dir: Path, venue: str) -> Catalog:
 
 def write_catalog(state_dir: Path, catalog: Catalog) -> None:
     """Write it to a new file and rename it; not synced: the venue tells it again."""
-    path = path_of(state_dir, catalog.venue)
+    _write(path_of(state_dir, catalog.venue), msgspec.json.encode(content_of(catalog)))
+
+
+def _write(path: Path, content: bytes) -> None:
     fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(content_of(catalog)))
+    fresh.write_bytes(content)
     fresh.rename(path)
 
 

@@ -19,7 +19,7 @@ RESERVED_ENTRIES = 1_000  # of the burst, for warnings and worse
 class Folding(logging.Filter):
     """Lets through what an actor did not just say; repeats are counted and said every 10 min.
 
-    That a market is live is always news: what lay between is said at DEBUG only.
+    That a market is live is always news: what lay between is said at DEBUG only. So is what was asked for.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,8 @@ class Folding(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether it is to be said."""
         actor = getattr(record, "actor", "")
-        if not actor or record.levelno < logging.INFO:
+        is_asked_for = getattr(record, "event", "") == Event.STATUS
+        if not actor or is_asked_for or record.levelno < logging.INFO:
             return True
         said = _what_is_said(record)
         last, at = self._last.get(actor, (None, 0.0))

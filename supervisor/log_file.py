@@ -43,6 +43,10 @@ class FileOutput:
         except OSError:
             return False
 
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
     def _append(self, entry: bytes) -> bool:
         size = os.fstat(self._file).st_size
         written = 0
@@ -70,7 +74,7 @@ class FileOutput:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         file = os.open(self._path, flags, 0o640)
         if self._file >= 0:
             os.close(self._file)

@@ -38,6 +38,10 @@ class Output(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of what it holds; the thread's last word."""
+        ...
+
 
 @attrs.frozen(kw_only=True)
 class LogFigures:
@@ -125,6 +129,7 @@ class LogWriter:
             for entry in self._entries():
                 if not self._insist(entry):
                     break
+        self.output.close()
         with self._ready:
             self._is_over = True
             while self._backlog.take() is not None:

@@ -71,6 +71,9 @@ class StreamOutput:
         self._stream.flush()
         return True
 
+    def close(self) -> None:
+        """Leave it open: it is not ours."""
+
 
 class _Nowhere(io.StringIO):
     """Where the log goes of a process that was started without stderr."""
@@ -80,8 +83,20 @@ class _Nowhere(io.StringIO):
 
 
 def open_log(*, level: str, stream: TextIO | None = None) -> LogWriter:
-    """Begin to log to `stream` (stderr); return what is to be closed at the very end."""
-    return _begin(StreamOutput(stream or sys.stderr or _Nowhere()), level=level)  # stderr may be closed
+    """Begin to log to `stream` (stderr, or the journal where that is what stands behind it).
+
+    Return what is to be closed at the very end.
+    """
+    return _begin(StreamOutput(stream) if stream else _standard_output(), level=level)
+
+
+def _standard_output() -> Output:
+    if "JOURNAL_STREAM" in os.environ:
+        from supervisor import journald  # noqa: PLC0415 - under systemd only
+
+        if journald.is_stderr_the_journal(os.environ) and Path(journald.ADDRESS).exists():
+            return journald.JournalOutput()
+    return StreamOutput(sys.stderr or _Nowhere())  # stderr may be closed
 
 
 def open_log_file(path: Path, *, level: str) -> LogWriter:

@@ -44,7 +44,9 @@ class SupervisionSettings:
         default=60.0, validator=validators.ge(0), metadata={"help": "so much data resets the backoff"}
     )
     max_restarts: int = attrs.field(
-        default=5, validator=validators.ge(0), metadata={"help": "crashes allowed within within_s"}
+        default=5,
+        validator=validators.ge(0),
+        metadata={"help": "crashes allowed within within_s, and short runs that may end badly in a row"},
     )
     within_s: float = attrs.field(
         default=300.0, validator=validators.ge(1), metadata={"help": "time in which crashes are counted"}

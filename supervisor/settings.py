@@ -40,6 +40,7 @@ FILE_NAME = "marketd.toml"
 # The service's own, as deploy/marketd.service and deploy/install.sh have them.
 SERVICE_FILE = Path("/etc/marketd") / FILE_NAME
 SERVICE_STATE_DIR = Path("/var/lib/marketd")
+SERVICE_PASSWORD = Path("/etc/marketd/db-password")  # for root; the service gets it as a credential
 SIMULATED_VENUE = "sim"
 SIMULATED_PROTOCOL = "olymptrade"
 SIMULATED_TOKEN = "simulated"  # noqa: S105 - no secret: the simulated venue takes any
@@ -121,10 +122,14 @@ def load(path: Path) -> Settings:
 
 
 def _in_service(settings: Settings) -> Settings:
-    """Return the service's settings for who is not its service manager: they know its state directory."""
-    if settings.service.state_dir is not None or "STATE_DIRECTORY" in os.environ:
-        return settings
-    return attrs.evolve(settings, service=attrs.evolve(settings.service, state_dir=str(SERVICE_STATE_DIR)))
+    """Return the service's settings with what its manager would have said: state directory and password."""
+    service, storage = settings.service, settings.storage
+    if service.state_dir is None and "STATE_DIRECTORY" not in os.environ:
+        service = attrs.evolve(service, state_dir=str(SERVICE_STATE_DIR))
+    has_password = storage.password_file is not None or "CREDENTIALS_DIRECTORY" in os.environ
+    if not has_password and os.access(SERVICE_PASSWORD, os.R_OK):
+        storage = attrs.evolve(storage, password_file=str(SERVICE_PASSWORD))
+    return attrs.evolve(settings, service=service, storage=storage)
 
 
 def read_settings(table: Mapping[str, Any]) -> Settings:

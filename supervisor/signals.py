@@ -26,6 +26,16 @@ def _remember(number: int, frame: FrameType | None) -> None:
     _remembered[number] += 1
 
 
+def take_stopping() -> bool:
+    """Return whether one that asks for a stop was remembered since the last look."""
+    return sum(_remembered.pop(number, 0) for number in STOPPING) > 0
+
+
+def forget() -> None:
+    """Forget what was remembered: in a child process it was meant for the parent."""
+    _remembered.clear()
+
+
 async def received() -> AsyncGenerator[signal.Signals, None]:
     """Yield our signals as they come, those remembered first. Equal ones may coalesce.
 

@@ -4,7 +4,7 @@ import os
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -20,6 +20,7 @@ from supervisor.memory import rss_bytes
 from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
+FILE_NAME = "status.json"
 LAG_EVERY_S = 0.5
 LAG_SAMPLES = 20  # so `loop_lag_ms` is the worst of the last 10 s
 
@@ -182,26 +183,42 @@ def _count(folder: Path) -> int | None:
 
 def write(state_dir: Path, status: dict[str, Any]) -> None:
     """Write `status.json`: to a new file, renamed, so that a reader never sees half of one."""
-    fresh = state_dir / "status.json.new"
+    fresh = state_dir / f"{FILE_NAME}.new"
     fresh.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
     fresh.chmod(0o640)
-    fresh.rename(state_dir / "status.json")
+    fresh.rename(state_dir / FILE_NAME)
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Return one line per connection, market and the writer, as SIGUSR1 logs them."""
+class Line(NamedTuple):
+    """What SIGUSR1 logs of one child."""
+
+    actor: str
+    text: str
+
+
+def lines(found: dict[str, Any]) -> list[Line]:
+    """Return a line per connection and market, and one of the writer."""
     writer = found["writer"]
     return [
         *(
-            f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
-            f"{row['restarts']} restarts"
+            Line(
+                f"connection/{row['name']}",
+                f"{row['name']} {row['state']}, {row['markets']} markets, {row['frames']} frames, "
+                f"{row['restarts']} restarts",
+            )
             for row in found["connections"]
         ),
         *(
-            f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
-            f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps"
+            Line(
+                f"market/{row['id']}",
+                f"{row['id']} {row['state']}, price {row['price']}, {row['ticks']} ticks, "
+                f"age {row['age_ms']} ms, {row['restarts']} restarts, {row['gaps']} gaps",
+            )
             for row in found["markets"]
         ),
-        f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
-        f"database {writer['db']}",
+        Line(
+            "writer",
+            f"writer: {writer['accepted']} accepted, {writer['stored']} stored, {writer['dropped']} dropped, "
+            f"database {writer['db']}",
+        ),
     ]

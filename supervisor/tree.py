@@ -42,6 +42,7 @@ from supervisor.policy import RestartPolicy
 from supervisor.recall import Recall
 from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
+from supervisor.small_files import SmallFiles
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
 from supervisor.tokens import Tokens
 from supervisor.watchdog import Pulse
@@ -55,6 +56,7 @@ TICKS_BOUND = 65_536  # connection → writer
 MARKET_BOUND = 1_024  # connection → market
 EVENTS_BOUND = 1_000  # any → writer
 FIRST_CONTACT_S = 2.0  # we wait so long at start to hear from the database, then go on without
+FILES_S = 0.5  # what is put to be written last waits so long for the disk
 GOODBYE_S = 3.0  # all connections together have so long to unsubscribe and close
 
 
@@ -86,7 +88,8 @@ class Tree:
         self.connections: dict[str, ConnectionBranch] = {}
         self.markets: dict[str, MarketBranch] = {}
         self._removed: dict[str, MarketPort] = {}  # those that come again go on from where they were
-        self.listings = Listings(state_dir=state_dir, markets=self.markets)
+        self.files = SmallFiles()
+        self.listings = Listings(state_dir=state_dir, markets=self.markets, keep=self.files.put)
         self.tokens = Tokens(state_dir=state_dir, rearm=self._rearm)
         self.memory = Memory(
             max_mb=settings.service.memory_max_mb,
@@ -137,6 +140,7 @@ class Tree:
                 task_status.started(contact)
                 await self._stop.wait()
                 await self._stop_feeds()
+                await self.files.written(deadline_s=FILES_S)
                 nursery.cancel_scope.cancel()
             if self._recorder is not None:
                 self._recorder.close()
@@ -199,6 +203,7 @@ class Tree:
         self.pause.begin()
         self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
+        self._start(Child(name="files", run=self.files.run, row=ChildRow(name="files"), policy=policy))
         self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self._is_growing = True
         for name, settings in self.settings.venues.items():
@@ -226,6 +231,12 @@ class Tree:
         """Write down which ticks the writer's mailbox had to let go."""
         for gap in self._overflowed.add(ticks):
             self.inbox.gaps.put(gap)
+        emit(  # folded, like all that is said again
+            Event.OVERFLOW,
+            "more prices come in than the disk takes: the oldest are dropped; `marketd gaps` says which",
+            level=logging.ERROR,
+            actor="writer/ticks",
+        )
 
     def add_venue(self, name: str, settings: VenueSettings) -> None:
         """Open a venue's gate; its connections come with its markets."""
@@ -237,6 +248,7 @@ class Tree:
             budgets=venue.connect_budgets,
             connects=read_connects(memory),
             memory=memory,
+            keep=self.files.put,
         )
         self.tokens.add_venue(name, venue=venue, settings=settings)
         catalog = self.listings.remembered(name)

@@ -6,6 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from databases import AnyDatabase, MariaDB, MariadbDatabase, SqliteDatabase, running_mariadb
+from journald import Journald, running_journald
 
 from domain.events import LOGGER
 from storage.target import SqliteTarget
@@ -53,3 +54,10 @@ def database(request: pytest.FixtureRequest) -> AnyDatabase:
     """Both databases, one after the other."""
     found: AnyDatabase = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def journald(tmp_path: Path) -> Iterator[Journald]:
+    """A real journald with an empty journal; the test may stop and kill it."""
+    with running_journald(tmp_path) as running:
+        yield running

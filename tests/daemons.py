@@ -106,13 +106,12 @@ class Running:
 
 
 class Simulator(Running):
-    """`marketd simulate` on a port of its own."""
+    """`marketd simulate` on a port of its own; `prefix` is a command that starts it elsewhere."""
 
-    def __init__(self, *arguments: str, log: Path, port: int) -> None:
+    def __init__(self, *arguments: str, log: Path, port: int, prefix: Sequence[str] = ()) -> None:
         listen = f"127.0.0.1:{port}"
-        super().__init__(
-            [MARKETD, "simulate", "--protocol", "binance", "--listen", listen, *arguments], log=log
-        )
+        command = [MARKETD, "simulate", "--protocol", "binance", "--listen", listen, *arguments]
+        super().__init__([*prefix, *command], log=log)
         self.url = self.first_line().removeprefix("listening on ").strip()
         self.port = int(self.url.rpartition(":")[2].partition("/")[0])
 
@@ -283,9 +282,13 @@ class Workshop:
     def faulty_daemon(self, settings: Settings, *, fault: str) -> Daemon:
         """Start the daemon after `fault`, Python statements that break something in it."""
         self.change(settings)
+        return self.daemon_by(self.faulty(fault))
+
+    def faulty(self, fault: str) -> list[str | Path]:
+        """Return the command line of a daemon after `fault`."""
         script = self.folder / "faulty.py"
         script.write_text(f"{fault}\nfrom supervisor.cli import main\nraise SystemExit(main())\n")
-        return self.daemon_by([sys.executable, script, "run", "--config", self.config])
+        return [sys.executable, script, "run", "--config", self.config]
 
     def running(self, command: Sequence[str | Path], *, name: str) -> Running:
         """Start a process of another kind."""

@@ -5,15 +5,23 @@ import json
 import logging
 from collections.abc import Callable
 
+from domain.events import Event
 from supervisor import logs
 
 GUARD_S = 30.0  # against hanging
 
 
-def make_record(message: str, *, level: int = logging.INFO) -> logging.LogRecord:
+def make_record(message: str, *, level: int = logging.INFO, **fields: object) -> logging.LogRecord:
     """Return a record as `emit` makes them."""
     return logging.makeLogRecord(
-        {"msg": message, "levelno": level, "levelname": logging.getLevelName(level), "event": "start"}
+        {
+            "msg": message,
+            "levelno": level,
+            "levelname": logging.getLevelName(level),
+            "event": Event.START,
+            "actor": "",
+            "fields": fields,
+        }
     )
 
 

@@ -29,6 +29,7 @@ as_root() {
 }
 
 install_packages() {
+    # shellcheck disable=SC2086  # a list of names
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet \
         --no-install-recommends -o DPkg::Lock::Timeout=120 $packages </dev/null
 }

@@ -6,13 +6,13 @@ would share the daemon's interpreter lock with its feeds.
 
 import argparse
 import contextlib
-import os
 import re
 from pathlib import Path
 
 from domain.errors import ConfigError
-from storage.target import parse_target, redact
+from storage.target import redact
 from supervisor import desired
+from supervisor.commands.database import target_of
 from supervisor.commands.progress import disk_errors, rows_in_words, say
 from supervisor.settings import find_config, load, state_dir
 from supervisor.version import VERSION
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = find_config(arguments.config)
     settings = load(config)
     directory = state_dir(arguments.state_dir, settings)
-    target = parse_target(settings.storage, state_dir=directory, environment=os.environ)
+    target = target_of(settings, config=config, state_dir=directory)
     file = arguments.file.expanduser().absolute()
     with disk_errors():
         papers = {SETTINGS: without_passwords(_read_text(config)).encode()}

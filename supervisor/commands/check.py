@@ -1,15 +1,15 @@
 """`marketd check`: settings, state directory, tokens, database, clock, disk: a line each. Changes nothing."""
 
 import argparse
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from domain.errors import ConfigError
-from storage.target import SqliteTarget, Target, parse_target
+from storage.target import SqliteTarget, Target
 from supervisor.commands.check_database import check_database
 from supervisor.commands.check_machine import check_clock, check_disk, check_state_dir
 from supervisor.commands.check_venues import check_venues
+from supervisor.commands.database import target_of
 from supervisor.commands.findings import Finding, Level, doubtful, failed, good
 from supervisor.settings import Settings, find_config, load, market_specs, state_dir
 
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         path = find_config(arguments.config)
         settings = load(path)
         state = state_dir(arguments.state_dir, settings)
-        target = parse_target(settings.storage, state_dir=state, environment=os.environ)
+        target = target_of(settings, config=path, state_dir=state)
     except ConfigError as exc:
         print(failed("settings", str(exc)))
         return EXIT_SETTINGS

@@ -1,7 +1,6 @@
 """`marketd migrate`: brings the database's schema up to date while the daemon does not run."""
 
 import argparse
-import os
 from pathlib import Path
 
 import trio
@@ -12,8 +11,10 @@ from domain.database import Contact
 from domain.errors import StorageBusy
 from domain.gaps import GapLedger
 from storage.settings import StorageSettings
-from storage.target import Target, parse_target
+from storage.target import Target
 from supervisor import lock, logs
+from supervisor.commands.database import target_of
+from supervisor.commands.owner import become_owner
 from supervisor.settings import find_config, load, state_dir
 
 LONGEST_S = 24 * 3600.0  # a migration of a full table may take hours
@@ -25,9 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Migrate and say what was done; refuses, naming the pid, while the daemon runs."""
-    settings = load(find_config(arguments.config))
+    config = find_config(arguments.config)
+    settings = load(config)
     directory = state_dir(arguments.state_dir, settings)
-    target = parse_target(settings.storage, state_dir=directory, environment=os.environ)
+    target = target_of(settings, config=config, state_dir=directory)
+    become_owner(directory)
     with lock.held(directory):
         log = logs.open_log(level=settings.service.log_level)
         try:

@@ -2,16 +2,15 @@
 
 import argparse
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from domain.errors import RejectedError
 from storage.reader import Reader, open_reader
-from storage.target import parse_target
 from supervisor import lock, reading
 from supervisor.client import Line
+from supervisor.commands.database import database_of
 from supervisor.commands.where import settings_of, state_dir_of
 from supervisor.settings import market_specs
 
@@ -54,7 +53,7 @@ def _way(arguments: argparse.Namespace, command: str) -> Iterator[Ask]:
             yield partial(line.ask, command)
         return
     settings = settings_of(arguments)
-    target = parse_target(settings.storage, state_dir=state_dir, environment=os.environ)
+    target = database_of(arguments, settings, state_dir=state_dir)
     configured = reading.Configured(
         markets=tuple(spec.id for spec in market_specs(settings)),
         timeframes_s=tuple(settings.storage.timeframes_s),

@@ -7,8 +7,6 @@ command can be given again.
 
 import argparse
 import contextlib
-import os
-import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,15 +15,14 @@ import attrs
 
 from domain.clock import as_text, now_us
 from domain.errors import PermanentError
-from storage.target import parse_target
 from supervisor import desired, lock
+from supervisor.commands.database import target_of
+from supervisor.commands.owner import become_owner
 from supervisor.commands.progress import disk_errors, rows_in_words, say
 from supervisor.settings import FILE_NAME, find_config, load, state_dir
 
 if TYPE_CHECKING:
     from storage.restore import Place, Staged
-
-ROOT = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Restore and say what is where; refuses, naming the pid, while the daemon runs."""
-    settings = load(find_config(arguments.config))
+    config = find_config(arguments.config)
+    settings = load(config)
     directory = state_dir(arguments.state_dir, settings)
     # Before we become somebody who may not read them: the password, the backup itself, our own code.
     from storage.restore import make_place  # noqa: PLC0415  # sqlite3 is no part of the other commands
 
-    target = parse_target(settings.storage, state_dir=directory, environment=os.environ)
+    target = target_of(settings, config=config, state_dir=directory)
     place = make_place(target, state_dir=directory)
     with disk_errors(), arguments.file.open("rb") as backup:
         become_owner(directory)
@@ -52,26 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
             lines = restore.run(backup, name=str(arguments.file))
     print("\n".join(lines))
     return 0
-
-
-def become_owner(state_dir: Path) -> None:
-    """Go on as the state directory's owner, for good: what root writes there the daemon cannot use.
-
-    Raises `PermanentError` where we are neither of the two.
-    """
-    if not state_dir.exists():
-        return  # it will be ours
-    owner, group = state_dir.stat().st_uid, state_dir.stat().st_gid
-    if os.geteuid() == owner:
-        return
-    if os.geteuid() != ROOT:
-        raise PermanentError(f"only root or the owner of {state_dir} (uid {owner}) may restore")
-    try:
-        os.initgroups(pwd.getpwuid(owner).pw_name, group)
-    except KeyError:  # a user without a name
-        os.setgroups([group])
-    os.setgid(group)
-    os.setuid(owner)
 
 
 @attrs.frozen(kw_only=True)

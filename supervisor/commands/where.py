@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from domain.errors import ConfigError, MarketdError
+from supervisor.client import service_state_dir
 from supervisor.lock import holder
 from supervisor.settings import SERVICE_FILE, Settings, find_config, load, state_dir
 
@@ -13,7 +14,13 @@ def state_dir_of(arguments: argparse.Namespace) -> Path:
     """Return the state directory: as given, else as the settings file, if there is one, has it."""
     if arguments.state_dir is not None:
         return state_dir(arguments.state_dir, Settings())
-    return state_dir(None, settings_of(arguments))
+    try:
+        return state_dir(None, settings_of(arguments))
+    except ConfigError:  # the service goes on with what it read before
+        running = service_state_dir()
+        if running is None or find_config(arguments.config) != SERVICE_FILE:
+            raise
+        return running
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

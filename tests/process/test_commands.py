@@ -300,8 +300,10 @@ def test_second_sigterm_leaves_at_once_and_loses_nothing_that_was_accepted(
     assert last["ticks"] == 0  # that are in no journal
     assert "exit_code" not in last  # it is not the end of an ordered stop
     mariadb.server.resume()
-    workshop.daemon(Settings(url=CLOSED_PORT_URL, database=mariadb, symbols=FIVE))
+    again = workshop.daemon(Settings(url=CLOSED_PORT_URL, database=mariadb, symbols=FIVE))
     wait_until(lambda: len(read_stored(mariadb, source="trades")) >= accepted, what="stored")
+    last = again.status()["last_run"]
+    assert (last["end"], last["detail"]) == ("killed", "left at once on a second SIGTERM")
 
 
 def test_second_sigterm_in_the_same_moment_counts_as_one(sqlite: SqliteDatabase, start: Start) -> None:

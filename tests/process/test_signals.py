@@ -22,7 +22,7 @@ from databases import MariadbDatabase, SqliteDatabase
 # DESIGN §7, word by word: others rely on it
 TOP = (
     "written_us version pid started_us mode ready markets venues connections writer mailboxes trading "
-    "process last_run"
+    "process last_run log"
 )
 MARKET = (
     "id symbol venue state desired reason last_tick_us age_ms price ticks duplicates restarts gaps next_try_s"
@@ -34,7 +34,7 @@ WRITER = (
     "statements connects"
 )
 MAILBOX = "used bound peak dropped"
-PROCESS = "rss_bytes threads fds loop_lag_ms"
+PROCESS = "rss_bytes memory_limit_bytes is_memory_short threads tasks fds loop_lag_ms"
 
 
 def names(text: str) -> set[str]:

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from supervisor import gate as gate_module
 from supervisor.gate import Gate, budget_wait_s, read_connects, write_connects
+from supervisor.small_files import keep_at_once
 from venues.protocol import Budget
 
 MINUTE_US = 60_000_000
@@ -44,6 +45,7 @@ def make_gate(memory: Path, *budgets: Budget, starts_per_pass: int = 1) -> Gate:
         budgets=budgets,
         connects=read_connects(memory),
         memory=memory,
+        keep=keep_at_once,
     )
 
 

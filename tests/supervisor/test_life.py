@@ -5,6 +5,8 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
+from trio.testing import MockClock
 
 from supervisor import life, run_record
 from supervisor.life import Life, boot_id
@@ -93,6 +95,15 @@ def test_what_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:
     assert run_record.read(tmp_path) is None
 
 
+def test_the_end_of_a_run_is_not_taken_for_that_of_one_that_could_write_nothing(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").touch()
+    begin(tmp_path).end(how=End.CLEAN, exit_code=0, words="stopped on SIGTERM")
+    (tmp_path / "run.json.new").mkdir()
+    assert begin(tmp_path).last.end is End.CLEAN
+    (tmp_path / "run.json.new").rmdir()
+    assert begin(tmp_path).last.end is End.UNKNOWN
+
+
 # --- beside it --------------------------------------------------------------------------------
 
 RESULT = "SERVICE_RESULT=watchdog\nEXIT_CODE=dumped\nEXIT_STATUS=ABRT\nINVOCATION_ID=abc\n"
@@ -136,9 +147,10 @@ def test_what_was_accepted_is_a_sign_of_life_too(tmp_path: Path) -> None:
     started_us = record_started_us(tmp_path)
     log = tmp_path / run_record.JOURNAL_LOG_NAME
     log.touch()
-    os.utime(log, ns=(0, (started_us + 2_000) * 1_000))
+    os.utime(log, ns=(0, (started_us - 2_000_000) * 1_000))
     (tmp_path / run_record.ALIVE_NAME).unlink()
-    assert run_record.read_signs_of_life(tmp_path, since_us=started_us).at_us == started_us + 2_000
+    found = run_record.read_signs_of_life(tmp_path, since_us=started_us - 5_000_000)
+    assert found.at_us == started_us - 2_000_000
 
 
 def record_started_us(folder: Path) -> int:
@@ -160,3 +172,29 @@ def test_the_boot_is_told_by_the_environment_or_by_the_kernel(
     monkeypatch.delenv("MARKETD_BOOT_ID")
     kernel.unlink()
     assert boot_id() == ""
+
+
+async def test_a_sign_of_life_comes_in_time_and_before_it_where_memory_grows(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autojump_clock.autojump_threshold = 0.1  # it writes in a thread
+    monkeypatch.setattr(life, "LOOK_EVERY_S", 10.0)
+    shown: list[tuple[float, int]] = []
+    use = [100]
+    monkeypatch.setattr(life, "rss_bytes", lambda: use[0])
+    monkeypatch.setattr(
+        run_record,
+        "write_sign_of_life",
+        lambda _, rss_bytes: shown.append((autojump_clock.current_time() - began_at, rss_bytes)),
+    )
+    async with trio.open_nursery() as nursery:
+        began_at = trio.current_time()
+        lived = begin(tmp_path)  # shows one
+        nursery.start_soon(lived.show_life)
+        await trio.sleep(35)
+        use[0] = 109  # not worth one
+        await trio.sleep(10)
+        use[0] = 111
+        await trio.sleep(40)
+        nursery.cancel_scope.cancel()
+    assert [(round(at_s), rss) for at_s, rss in shown[1:]] == [(30, 100), (50, 111), (80, 111)]

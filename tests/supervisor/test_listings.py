@@ -7,6 +7,7 @@ from domain.clock import now_us
 from domain.instruments import Catalog, Instrument
 from domain.states import State
 from supervisor.listings import Listings, path_of, read_catalog
+from supervisor.small_files import keep_at_once
 
 HOUR_US = 3_600_000_000
 
@@ -44,7 +45,7 @@ async def test_a_first_start_on_a_saturday_says_so_and_names_what_is_open(
         for instrument in locked:
             branch = grown.tree.markets[f"{instrument.symbol}@sim"]
             branch.port.hours.listed(instrument, at_us=now_us())
-        listings = Listings(state_dir=tmp_path, markets=grown.tree.markets)
+        listings = Listings(state_dir=tmp_path, markets=grown.tree.markets, keep=keep_at_once)
         listings.listed(catalog)
         listings.listed(catalog)
     said = [record.getMessage() for record in caplog.records if "markets are closed" in record.getMessage()]
@@ -61,14 +62,14 @@ async def test_the_list_and_its_hours_are_known_at_the_next_start(tmp_path: Path
         payouts={"EURUSD": 82.0},
         listed_us=now_us(),
     )
-    Listings(state_dir=tmp_path, markets={}).listed(catalog)
+    Listings(state_dir=tmp_path, markets={}, keep=keep_at_once).listed(catalog)
     found = read_catalog(tmp_path, "sim")
     assert (found.instruments, found.payouts, found.listed_us) == (
         catalog.instruments,
         catalog.payouts,
         catalog.listed_us,
     )
-    assert Listings(state_dir=tmp_path, markets={}).remembered("sim").listed_us is None
+    assert Listings(state_dir=tmp_path, markets={}, keep=keep_at_once).remembered("sim").listed_us is None
 
 
 def test_a_remembered_list_that_is_broken_is_none(tmp_path: Path) -> None:

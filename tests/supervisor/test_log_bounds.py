@@ -1,6 +1,8 @@
 import itertools
 import logging
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 from hypothesis.strategies import floats, lists
@@ -10,7 +12,7 @@ from domain.events import Event, emit
 from supervisor.log_bounds import BURST_ENTRIES, ENTRIES_PER_S, RESERVED_ENTRIES, Folding, RateBound
 from supervisor.log_writer import BACKLOG_ENTRIES
 
-UNIT_BURST = 10_000  # LogRateLimitBurst in 30 s
+UNIT = (Path(__file__).parents[2] / "deploy/marketd.service").read_text(encoding="utf-8")
 
 
 # --- the same again -------------------------------------------------------------------------------
@@ -80,6 +82,11 @@ def test_that_a_market_is_live_again_is_said_each_time() -> None:
     assert messages(*says) == ["EURUSD live"] * 2
 
 
+def test_the_status_is_said_each_time_it_is_asked_for() -> None:
+    says = [lambda: emit(Event.STATUS, "EURUSD@sim live", actor="market/EURUSD@sim")] * 2
+    assert len(messages(*says)) == 2
+
+
 def test_after_ten_minutes_it_is_said_again_with_how_often_it_was_not() -> None:
     folding = Folding()
 
@@ -118,9 +125,11 @@ def test_a_flood_is_let_through_again_little_by_little() -> None:
 @hypothesis.given(steps=lists(floats(min_value=0, max_value=20), min_size=1, max_size=40))
 def test_in_any_30_s_there_are_fewer_than_the_unit_allows(steps: list[float]) -> None:
     """Also with a backlog of 2,000 older ones that go out at the same time."""
+    [unit_burst] = re.findall(r"^LogRateLimitBurst=(\d+)$", UNIT, flags=re.MULTILINE)
+    assert "\nLogRateLimitIntervalSec=30s\n" in UNIT
     rate = RateBound()
     times = list(itertools.accumulate(steps))
     counts = [allowed(rate, level=logging.ERROR, now=now, tried=3_000) for now in times]
     for begin in times:
         within = sum(count for count, now in zip(counts, times, strict=True) if begin <= now < begin + 30)
-        assert within + BACKLOG_ENTRIES <= UNIT_BURST
+        assert within + BACKLOG_ENTRIES <= int(unit_burst)

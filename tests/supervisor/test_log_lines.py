@@ -17,15 +17,16 @@ class Terminal(io.StringIO):
 
 
 def test_in_a_pipe_a_line_is_json_with_its_fields() -> None:
-    [line] = logged_json(lambda: emit(Event.STATE, "A live", actor="market/A", market="A", reason="none"))
+    [line] = logged_json(lambda: emit(Event.STATE, "A live", actor="market/A@sim", reason="none"))
     del line["time"]
     assert line == {
         "level": "info",
         "priority": 6,
         "message": "A live",
         "event": "state",
-        "actor": "market/A",
-        "market": "A",
+        "actor": "market/A@sim",
+        "market": "A@sim",
+        "venue": "sim",
         "reason": "none",
     }
 

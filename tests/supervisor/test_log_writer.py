@@ -15,6 +15,7 @@ class Output:
 
     def __init__(self) -> None:
         self.taken: list[str] = []
+        self.is_closed = False
         self.is_writing = threading.Event()
 
     def render(self, record: logging.LogRecord) -> bytes:
@@ -23,6 +24,9 @@ class Output:
     def write(self, entry: bytes) -> bool:
         self.taken.append(entry.decode())
         return True
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class TakesNothingYet(Output):
@@ -95,6 +99,7 @@ def test_what_is_written_keeps_its_order_and_is_all_there_at_the_end() -> None:
         writer.put(make_record(f"{n}"))
     writer.close()
     assert output.taken == [f"{n}" for n in range(BACKLOG_ENTRIES)]
+    assert output.is_closed
     assert writer.figures() == LogFigures(waiting=0, dropped=0)
 
 

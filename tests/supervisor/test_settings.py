@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from domain.errors import ConfigError, MarketdError
-from supervisor import lock
+from supervisor import client, lock
 from supervisor import settings as settings_module
 from supervisor.commands import where
 from supervisor.settings import (
@@ -365,8 +365,10 @@ def service_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.touch()
     monkeypatch.setattr(settings_module, "SERVICE_FILE", file)
     monkeypatch.setattr(where, "SERVICE_FILE", file)
+    monkeypatch.setattr(settings_module, "SERVICE_PASSWORD", tmp_path / "etc/db-password")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return file
 
@@ -386,6 +388,36 @@ def test_the_services_manager_says_where_its_state_is(
     assert state_dir(None, load(service_file)) == Path("/var/lib/private/marketd")
     service_file.write_text('[service]\nstate_dir = "/srv/marketd"')
     assert state_dir(None, load(service_file)) == Path("/srv/marketd")
+
+
+def test_root_has_the_services_password_outside_of_the_service_too(
+    service_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(service_file).storage.password_file is None
+    password = service_file.with_name("db-password")
+    password.touch()
+    assert load(service_file).storage.password_file == str(password)
+    service_file.write_text('[storage]\npassword_file = "/srv/password"')
+    assert load(service_file).storage.password_file == "/srv/password"
+    service_file.write_text("")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/marketd.service")
+    assert load(service_file).storage.password_file is None
+
+
+def test_a_file_broken_under_the_running_service_hides_it_from_nobody(
+    service_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service_file.write_text("broken")
+    socket = service_file.with_name("control.sock")
+    monkeypatch.setattr(client, "SERVICE_SOCKET", socket)
+    nothing_said = argparse.Namespace(config=None, state_dir=None)
+    with pytest.raises(ConfigError, match=f"{service_file}: is not TOML"):
+        where.state_dir_of(nothing_said)
+    socket.symlink_to("/srv/marketd/control.sock")
+    assert where.state_dir_of(nothing_said) == Path("/srv/marketd")
+    Path("marketd.toml").write_text("broken")  # another daemon's
+    with pytest.raises(ConfigError):
+        where.state_dir_of(nothing_said)
 
 
 def test_a_stranger_is_told_whom_the_service_answers(

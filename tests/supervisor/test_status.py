@@ -132,7 +132,8 @@ def test_the_file_is_not_for_everybody_and_nothing_is_left_beside_it(tmp_path: P
 async def test_there_is_a_line_for_each_connection_market_and_the_writer(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         lines = status.lines(grown.status())
-    assert len(lines) == 1 + len(SYMBOLS) + 1
+    markets = [f"market/{symbol}@sim" for symbol in SYMBOLS]
+    assert [line.actor for line in lines] == ["connection/sim/1", *markets, "writer"]
 
 
 async def test_the_lag_of_the_loop_is_the_worst_of_the_last_ten_seconds(autojump_clock: MockClock) -> None:

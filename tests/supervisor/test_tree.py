@@ -15,6 +15,9 @@ from actors.accepting import Accepting
 from actors.control import Peer
 from actors.market import Market
 from domain.database import Contact
+from domain.events import LOGGER, Event
+from domain.gaps import Cause
+from domain.market import Tick
 from domain.states import Desired, State
 from supervisor.desired import DesiredState
 from supervisor.policy import SupervisionSettings
@@ -32,6 +35,18 @@ async def test_every_market_comes_alive(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         await grown.all_live()
         assert {row["state"] for row in grown.status()["markets"]} == {"live"}
+
+
+async def test_prices_that_the_writers_mailbox_cannot_hold_are_said_and_written_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    inbox = make_tree(make_settings(1), tmp_path, DesiredState()).inbox
+    tick = Tick("EURUSD@sim", 1, 0, 1.0, None, None, None, 1)
+    inbox.ticks.put_nowait([tick])
+    inbox.ticks.put_nowait([tick] * inbox.ticks.bound)
+    assert [record.__dict__["event"] for record in caplog.records] == [Event.OVERFLOW]
+    assert [gap.cause for gap in inbox.gaps.take()] == [Cause.OVERFLOW]
 
 
 async def test_an_ordered_stop_stores_every_accepted_tick(tmp_path: Path) -> None:

@@ -151,6 +151,5 @@ async def test_a_long_start_asks_for_more_time_and_a_stop_is_said_once(
         daemon.tree.stop()
         await trio.sleep(10 * TELL_EVERY_S)
         nursery.cancel_scope.cancel()
-    daemon.log.stream.close()
     assert [said for _, said in manager.heard][-1] == "STOPPING"
     assert len(manager.times("STOPPING")) == 1

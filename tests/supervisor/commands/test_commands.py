@@ -68,6 +68,7 @@ def make_status(*states: str) -> dict[str, Any]:
     return {
         "version": "0.1.0",
         "pid": 7,
+        "started_us": 500_000_000,
         "mode": "paper",
         "markets": [
             {
@@ -97,7 +98,21 @@ def make_status(*states: str) -> dict[str, Any]:
         },
         "trading": {"drain": False, "kill_switch": None},
         "process": {"rss_bytes": 2**25, "threads": 2, "fds": 9, "loop_lag_ms": 0.1},
+        "last_run": make_last_run(),
     }
+
+
+def test_a_log_that_is_not_whole_is_shown_and_a_whole_one_is_not() -> None:
+    dropped = make_status("live") | {"log": {"waiting": 2_000, "dropped": 7}}
+    assert "log: 7 entries dropped, 2000 wait to be written" in status_command.as_text(dropped)
+    whole = make_status("live") | {"log": {"waiting": 1, "dropped": 0}}
+    assert "log:" not in status_command.as_text(whole)
+
+
+def make_last_run(**given: object) -> dict[str, Any]:
+    recovered = {"batches": 0, "ticks": 0}
+    whole = {"end": "clean", "detail": "stopped on SIGTERM", "started_us": 1, "ended_us": 440_000_000}
+    return {**whole, "recovered": recovered, **given}
 
 
 @pytest.mark.parametrize(
@@ -228,3 +243,26 @@ def test_shutdown_succeeds_when_the_daemon_is_gone(
     monkeypatch.setattr(shutdown, "ask", Asked({"stopping": True}))
     monkeypatch.setattr(shutdown, "wait_gone", lambda state_dir, within_s: is_gone)
     assert shutdown.run(words(after_trades=False, max_wait=None)) == code
+
+
+LAST_RUNS = [
+    ({}, "last run: clean (stopped on SIGTERM), 1 min before this one"),
+    ({"ended_us": None}, "last run: clean (stopped on SIGTERM)"),
+    (
+        {"recovered": {"batches": 2, "ticks": 480}},
+        "last run: clean (stopped on SIGTERM), 1 min before this one; 480 ticks recovered from the journal",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "line"), LAST_RUNS)
+def test_how_the_last_run_ended_is_shown(changed: dict[str, object], line: str) -> None:
+    shown = status_command.as_text(make_status("live") | {"last_run": make_last_run(**changed)})
+    assert line in shown.splitlines()
+
+
+def test_a_daemon_of_an_earlier_version_is_shown_without_a_last_run() -> None:
+    """As in an update, between the new files and the restart."""
+    status = make_status("live")
+    del status["last_run"]
+    assert "last run" not in status_command.as_text(status)
