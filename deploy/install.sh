@@ -8,7 +8,8 @@ trap 'echo "deploy/install.sh: failed at: $BASH_COMMAND. It can be given again" 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # not a developer's own Python
 umask 022
 export LC_ALL=C.UTF-8
-SOURCE=$(cd "$(dirname "$0")/.." && pwd)
+unset CDPATH PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT # nor his habits
+SOURCE=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 # shellcheck source=deploy/lib/common.sh
 . "$SOURCE/deploy/lib/common.sh"
 # shellcheck source=deploy/lib/system.sh

@@ -97,7 +97,12 @@ def test_uninstalling_keeps_what_is_yours_until_told_to_delete_it(installed: Ser
 
 
 def test_embedded_database_needs_no_server(server: Server) -> None:
-    server.install("--sqlite")
+    # through a link, with the habits of a developer in the environment
+    server.machine.run("ln", "--symbolic", "/src/deploy/install.sh", "/root/install-marketd")
+    server.machine.write("/root/attr.py", "raise SystemExit('not the one that was installed')\n")
+    habits = {"PYTHONPATH": "/root", "PYTHONHOME": "/nowhere", "PIP_USER": "1", "CDPATH": "/"}
+    done = server.machine.run("/root/install-marketd", "--sqlite", check=False, environment=habits)
+    assert done.returncode == 0, done.stderr
     assert server.status()["writer"]["db"] == "up"
     assert server.owner_and_mode(f"{STATE}/marketd.db") == "marketd:marketd 640"
     assert not server.exists("/lib/systemd/system/mariadb.service")
@@ -174,6 +179,6 @@ def test_what_cannot_be_done_is_refused_before_anything_changes(server: Server) 
     refused("--sqlite", names="this is Gentoo Linux")
     refused("--sqlite", "--untested-system", names="too little room in /opt/marketd")
     second = machine.run(
-        "flock", "/run/lock/marketd-install", "/src/deploy/install.sh", "--untested-system", check=False
+        "flock", "/run/marketd-install.lock", "/src/deploy/install.sh", "--untested-system", check=False
     )
     assert "another deploy/install.sh is running" in second.stderr
