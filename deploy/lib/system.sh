@@ -56,6 +56,7 @@ install_packages() {
 
 make_user() {
     id marketd >/dev/null 2>&1 || {
+        record user
         say "making the system user and group marketd"
         systemd-sysusers "$SOURCE/deploy/marketd.sysusers"
     }

@@ -108,6 +108,20 @@ def test_embedded_database_needs_no_server(server: Server) -> None:
     assert not server.exists("/lib/systemd/system/mariadb.service")
     assert not server.exists(PASSWORD_FILE)
     assert "Nothing to do" in server.install()
+    # what was there before, and what the operator chose himself, is not deleted
+    server.machine.run("sed", "--in-place", "/^user$/d", "/etc/marketd/installed")
+    server.machine.run("cp", "--recursive", STATE, "/srv/prices")
+    server.machine.run("cp", "--recursive", STATE, "/srv/linked")
+    server.machine.run("rm", "--recursive", BACKUPS)
+    server.machine.run("ln", "--symbolic", "/srv/linked", BACKUPS)
+    server.edit(CONFIG, "[service]\n", '[service]\nstate_dir = "/srv/prices"\n')
+    said = server.install("--uninstall", "--delete-data", "--yes")
+    for kept in ("/srv/prices", "/srv/linked"):
+        assert f"stays: {kept}" in said
+        assert server.exists(f"{kept}/marketd.db")
+    assert "stays: the user marketd" in said
+    assert server.machine.run("id", "marketd").returncode == 0
+    assert not any(server.exists(path) for path in (CONFIG, STATE, BACKUPS))
 
 
 def test_a_server_that_is_there_keeps_its_configuration_and_its_databases(server: Server) -> None:
