@@ -99,7 +99,7 @@ done
 [ "$action" = uninstall ] || [ "$delete_data" = no ] || wrong_usage "--delete-data goes with --uninstall"
 
 install() {
-    local new
+    local new is_new=no
     new=$(release_name)
     refuse_other_release "$new"
     if [ -e "$SETTINGS" ]; then
@@ -110,12 +110,14 @@ install() {
         database=$(choose_database)
     fi
     [ "$database" != url ] || [ -e "$SETTINGS" ] || read_password
-    is_complete "$new" || check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
+    is_complete "$new" || is_new=yes
+    [ "$is_new" = no ] || check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
     [ -e "$SETTINGS" ] || check_disk "$STATE" "$ROOM_FOR_DATA_MB"
     install_packages python3 python3-venv ca-certificates
     [ "$database" != own ] || install_mariadb
     make_user
     build_release "$new"
+    [ "$is_new" = no ] || stop_service # of a version that runs, but could not be started again
     switch_to "$new"
     make_link
     [ "$database" != own ] && [ "$database" != local ] || make_account

@@ -25,8 +25,9 @@ release_in_use() {
     basename "$target"
 }
 
+# is_complete NAME: whether it was built to the end, and runs: a new Python of the system may have ended that.
 is_complete() {
-    [ -e "$OPT/releases/$1/complete" ]
+    [ -e "$OPT/releases/$1/complete" ] && "$OPT/releases/$1/bin/marketd" --version >/dev/null 2>&1
 }
 
 refuse_other_release() {

@@ -12,6 +12,10 @@ upgrade() {
     new=$(release_name)
     if [ -e "$PROGRESS" ]; then
         resume
+    elif ! is_complete "$(release_in_use)"; then
+        die "marketd $(release_in_use) does not run any more, so it cannot make a backup (did the system get a" \
+            "new Python?). deploy/install.sh without --upgrade puts this clone's version in its place, with" \
+            "all settings and data; there is no way back from that"
     elif [ "$(release_in_use)" = "$new" ]; then
         note "marketd $new is installed already."
         return
@@ -100,7 +104,9 @@ make_backup() {
     backup=$BACKUPS/before-$to-$since_us.backup
     say "backing up to $backup; marketd $from runs on meanwhile"
     marketd_of "$from" backup "$backup" ||
-        die "there is no backup, so marketd $from runs on and nothing was changed: see above"
+        die "there is no backup, so nothing was changed: see above. Where the fault is that version's own:" \
+            "deploy/install.sh --uninstall keeps settings and data, and deploy/install.sh then installs this" \
+            "clone's; there is no way back from that"
 }
 
 # --- there ----------------------------------------------------------------------------------------

@@ -60,6 +60,11 @@ def test_given_again_it_changes_nothing_but_what_is_not_as_it_should_be(installe
     # what is not as it should be any more is put right
     machine.run("systemctl", "disable", "--now", "marketd")
     machine.run("rm", UNIT, PASSWORD_FILE, "/usr/local/bin/marketd")
+    # as the next Debian's Python does
+    machine.run("sh", "-c", "cd /opt/marketd/current/lib && mv python3.* python2.0")
+    refused = installed.script("--upgrade")
+    assert refused.returncode == 1
+    assert "deploy/install.sh without --upgrade" in refused.stderr
     installed.install()
     assert installed.is_active()
     assert installed.status()["writer"]["db"] == "up"
