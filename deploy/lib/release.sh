@@ -51,7 +51,7 @@ build_release() {
     PYTHON=/usr/bin/python3 "$SOURCE/deploy/make_venv.sh" "$release" ||
         die "no environment could be made in $release: see above"
     crash_point built-half
-    "$release/bin/python" -m pip --quiet --disable-pip-version-check --no-cache-dir \
+    "$release/bin/python" -I -m pip --quiet --disable-pip-version-check --no-cache-dir \
         install "${copy}[rest]" 9>&- ||
         die "marketd $1 could not be built: see above; what is installed was not touched"
     rm -rf "$copy"

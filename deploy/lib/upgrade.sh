@@ -74,7 +74,7 @@ resume() {
 # refuse_open_trades: a restart with real money at stake is refused. Paper trades are settled later.
 refuse_open_trades() {
     local open
-    open=$( (marketd_of "$from" status --json 2>/dev/null || true) | "$OPT/releases/$from/bin/python" -c '
+    open=$( (marketd_of "$from" status --json 2>/dev/null || true) | "$OPT/releases/$from/bin/python" -I -c '
 import json, sys
 trading = json.loads(sys.stdin.read() or "{}").get("trading") or {}
 print(trading.get("open_real") or 0)')
@@ -180,7 +180,7 @@ take_back() {
 }
 
 restore_backup() {
-    as_service "$OPT/releases/$from/bin/python" -m supervisor.commands.take_back "$backup" \
+    as_service "$OPT/releases/$from/bin/python" -I -m supervisor.commands.take_back "$backup" \
         --since-us "$since_us" ||
         die "the backup $backup could not be restored: see above. marketd is stopped, nothing is lost." \
             "deploy/install.sh --upgrade tries again"

@@ -153,7 +153,8 @@ def test_a_server_that_is_there_keeps_its_configuration_and_its_databases(server
     assert "1045" in refused.stderr  # access denied
     assert not server.exists(CONFIG)
     assert not server.exists(UNIT)
-    said = server.install("--mysql-url", url, text="se'cret %\n")
+    server.machine.write("/root/mine/secret", "se'cret %\n", mode=0o600)
+    said = server.install("--mysql-url", url, "--mysql-password-file", "../root/mine/secret")
     assert server.status()["writer"]["db"] == "up"
     assert server.owner_and_mode(PASSWORD_FILE) == "root:root 600"
     assert "cret %" not in said + server.machine.path(CONFIG).read_text()
