@@ -10,10 +10,8 @@ import pytest
 from machines import LEFT_AFTER_S, NAME, Machine, kept_layer, make_cgroups, running_machine, sweep
 
 
-def test_machine_runs_debian_s_own_mariadb_without_a_network(machine: Machine) -> None:
-    machine.run("apt-get", "install", "--yes", "--no-install-recommends", "mariadb-server")
-    assert machine.show("mariadb", "ActiveState") == "active"
-    assert machine.said("mariadb", "--batch", "--skip-column-names", "--execute", "SELECT 6 * 7") == "42"
+def test_machine_has_no_network_but_its_own(machine: Machine) -> None:
+    assert machine.said("sh", "-c", "tail -n +3 /proc/net/dev | cut -d: -f1").split() == ["lo"]
     assert machine.run("ping", "-c1", "-w1", "192.0.2.1", check=False).returncode != 0
 
 
