@@ -110,6 +110,7 @@ install() {
         database=$(choose_database)
     fi
     [ "$database" != url ] || [ -e "$SETTINGS" ] || read_password
+    [ "$database" != local ] || [ -e "$SETTINGS" ] || refuse_unusable_server
     is_complete "$new" || is_new=yes
     [ "$is_new" = no ] || check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
     [ -e "$SETTINGS" ] || check_disk "$STATE" "$ROOM_FOR_DATA_MB"

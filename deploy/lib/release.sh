@@ -52,7 +52,7 @@ build_release() {
         die "no environment could be made in $release: see above"
     crash_point built-half
     "$release/bin/python" -I -m pip --quiet --disable-pip-version-check --no-cache-dir \
-        install "${copy}[rest]" 9>&- ||
+        install "${copy}[rest]" ||
         die "marketd $1 could not be built: see above; what is installed was not touched"
     rm -rf "$copy"
     "$release/bin/marketd" --version >/dev/null || die "marketd $1 does not run: see above"

@@ -31,7 +31,7 @@ begin() {
     from=$(release_in_use) to=$1
     refuse_open_trades
     check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
-    check_disk "$BACKUPS" $((ROOM_FOR_DATA_MB + $(size_of_database_mb)))
+    check_disk "$BACKUPS" $((ROOM_FOR_DATA_MB + $(size_of_database_mb))) "; backups of earlier upgrades may go"
     install_packages python3 python3-venv ca-certificates
     folder 0700 root:root "$BACKUPS"
     build_release "$to"
@@ -85,7 +85,7 @@ print(trading.get("open_real") or 0)')
 # state_folder: where the state is, should somebody have moved it.
 state_folder() {
     local moved
-    moved=$(sed -n "s/^ *state_dir *= *[\"']\(.*\)[\"'].*/\1/p" "$SETTINGS")
+    moved=$(sed -n "s/^[[:blank:]]*state_dir[[:blank:]]*=[[:blank:]]*[\"']\([^\"']*\)[\"'].*/\1/p" "$SETTINGS")
     echo "${moved:-$STATE}"
 }
 
@@ -133,8 +133,7 @@ finish() {
 }
 
 stop_service() {
-    systemctl is-active --quiet marketd || [ "$(systemctl show --property MainPID --value marketd)" != 0 ] ||
-        return 0
+    case $(systemctl show --property ActiveState --value marketd) in inactive | failed) return 0 ;; esac
     say "stopping marketd"
     systemctl stop marketd
 }

@@ -166,6 +166,7 @@ def test_a_server_that_is_there_keeps_its_configuration_and_its_databases(server
     refused = server.script()
     assert refused.returncode == 1
     assert "database marketd" in refused.stderr
+    assert not server.exists("/opt/marketd")
     assert "--mysql-url" in refused.stderr
 
 
