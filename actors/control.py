@@ -4,10 +4,12 @@
 ← {"id": 1, "ok": true, "result": {…}}      or  {"id": 1, "ok": false, "error": "…"}
 """
 
+import contextlib
 import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ MAX_REQUEST_BYTES = 64 * 1024
 MAX_CLIENTS = 16
 IDLE_S = 60.0  # a client that asks nothing for this long is shown out
 ANSWER_S = 10.0  # a client that does not take its answer within this, too
+CLEAN_UP_S = 0.5  # the end waits so long for a disk that hangs
 UNCREDENTIALED = -1
 # These change nothing and come often: a page of history is a request. They are not logged.
 READING = frozenset({"status", "history", "gaps", "markets"})
@@ -71,7 +74,13 @@ class Control:
             await trio.serve_listeners(self._serve, [self._listener], task_status=task_status)
         finally:
             self._listener = None
-            self._path.unlink(missing_ok=True)
+            await self._clean_up()
+
+    async def _clean_up(self) -> None:
+        """Remove the socket file, where the disk lets us: the next start does it too."""
+        unlink = partial(self._path.unlink, missing_ok=True)
+        with trio.move_on_after(CLEAN_UP_S, shield=True), contextlib.suppress(OSError):
+            await trio.to_thread.run_sync(unlink, abandon_on_cancel=True)
 
     def listen(self) -> None:
         """Open the socket; the caller holds the state directory's lock.
