@@ -66,10 +66,11 @@ def keep_at_once(path: Path, write: Callable[[], None]) -> None:
 
 
 def _say_failed(path: Path, error: OSError) -> None:
+    why = error.strerror or f"{error}"
     emit(
         Event.STATUS,
-        f"{path} cannot be written: {error.strerror or error}",
+        f"{path} cannot be written: {why}",
         level=logging.WARNING,
         actor="files",
-        reason=f"{error}",
+        reason=why,  # the same for each file on a full disk: said once
     )
