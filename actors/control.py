@@ -17,7 +17,7 @@ import attrs
 import msgspec
 import trio
 
-from domain.errors import ConfigError, MarketdError, RejectedError
+from domain.errors import MarketdError, RejectedError, unusable
 from domain.events import Event, emit
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -85,7 +85,8 @@ class Control:
     def listen(self) -> None:
         """Open the socket; the caller holds the state directory's lock.
 
-        Clients may connect from now on, and are answered once it runs. Raises ConfigError.
+        Clients may connect from now on, and are answered once it runs. Raises ConfigError, or MarketdError
+        where the disk is full.
         """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o117)  # 0660 from the first moment on
@@ -94,7 +95,7 @@ class Control:
             listener.bind(str(self._path))
         except OSError as exc:
             listener.close()
-            raise ConfigError(f"control socket {self._path}: {exc.strerror or exc}") from exc
+            raise unusable(f"control socket {self._path}", exc) from exc
         finally:
             os.umask(mask)
         listener.listen(MAX_CLIENTS)
