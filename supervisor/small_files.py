@@ -45,7 +45,7 @@ class SmallFiles:
         try:
             await trio.to_thread.run_sync(write, limiter=self._thread, abandon_on_cancel=True)
         except OSError as exc:
-            _say_failed(path, exc)
+            say_failed(path, exc)
         finally:
             self._is_writing = False
 
@@ -57,15 +57,8 @@ class SmallFiles:
                 await trio.sleep(0.01)
 
 
-def keep_at_once(path: Path, write: Callable[[], None]) -> None:
-    """Write now: for whom no loop waits."""
-    try:
-        write()
-    except OSError as exc:
-        _say_failed(path, exc)
-
-
-def _say_failed(path: Path, error: OSError) -> None:
+def say_failed(path: Path, error: OSError) -> None:
+    """Tell the operator."""
     why = error.strerror or f"{error}"
     emit(
         Event.STATUS,

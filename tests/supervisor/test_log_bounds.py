@@ -7,12 +7,12 @@ from pathlib import Path
 
 import hypothesis
 from hypothesis.strategies import floats, lists
+from keeping import keep_at_once
 from logged import logged_json
 
 from domain.events import Event, emit
 from supervisor.log_bounds import BURST_ENTRIES, ENTRIES_PER_S, RESERVED_ENTRIES, Folding, RateBound
 from supervisor.log_writer import BACKLOG_ENTRIES
-from supervisor.small_files import keep_at_once
 
 UNIT = (Path(__file__).parents[2] / "deploy/marketd.service").read_text(encoding="utf-8")
 
