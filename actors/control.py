@@ -4,10 +4,12 @@
 ← {"id": 1, "ok": true, "result": {…}}      or  {"id": 1, "ok": false, "error": "…"}
 """
 
+import contextlib
 import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import attrs
 import msgspec
 import trio
 
-from domain.errors import ConfigError, MarketdError, RejectedError
+from domain.errors import MarketdError, RejectedError, unusable
 from domain.events import Event, emit
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_CLIENTS = 16
 IDLE_S = 60.0  # a client that asks nothing for this long is shown out
 ANSWER_S = 10.0  # a client that does not take its answer within this, too
+CLEAN_UP_S = 0.5  # the end waits so long for a disk that hangs
 UNCREDENTIALED = -1
 # These change nothing and come often: a page of history is a request. They are not logged.
 READING = frozenset({"status", "history", "gaps", "markets"})
@@ -71,12 +74,19 @@ class Control:
             await trio.serve_listeners(self._serve, [self._listener], task_status=task_status)
         finally:
             self._listener = None
-            self._path.unlink(missing_ok=True)
+            await self._clean_up()
+
+    async def _clean_up(self) -> None:
+        """Remove the socket file, where the disk lets us: the next start does it too."""
+        unlink = partial(self._path.unlink, missing_ok=True)
+        with trio.move_on_after(CLEAN_UP_S, shield=True), contextlib.suppress(OSError):
+            await trio.to_thread.run_sync(unlink, abandon_on_cancel=True)
 
     def listen(self) -> None:
         """Open the socket; the caller holds the state directory's lock.
 
-        Clients may connect from now on, and are answered once it runs. Raises ConfigError.
+        Clients may connect from now on, and are answered once it runs. Raises ConfigError, or MarketdError
+        where the disk is full.
         """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o117)  # 0660 from the first moment on
@@ -85,7 +95,7 @@ class Control:
             listener.bind(str(self._path))
         except OSError as exc:
             listener.close()
-            raise ConfigError(f"control socket {self._path}: {exc.strerror or exc}") from exc
+            raise unusable(f"control socket {self._path}", exc) from exc
         finally:
             os.umask(mask)
         listener.listen(MAX_CLIENTS)

@@ -1,5 +1,7 @@
 """Every exception of ours, classed by what the caller does next."""
 
+import errno
+
 MAX_RETRY_AFTER_S = 3 * 24 * 3600.0  # the longest ban a venue documents (Binance: 3 days)
 
 
@@ -141,6 +143,18 @@ class AlreadyRunning(MarketdError):
 
 class InvariantError(MarketdError):
     """Our own bug: crash the actor and let the supervisor decide."""
+
+
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # pass, or are mended, without a word in the settings
+
+
+def unusable(text: str, error: OSError) -> MarketdError:
+    """Return what to raise where a start cannot use a place: wrong settings, unless the disk is in trouble.
+
+    A service manager tries again after that; not after wrong settings.
+    """
+    kind = MarketdError if error.errno in DISK_TROUBLE else ConfigError
+    return kind(f"{text}: {error.strerror or error}")
 
 
 # --- several at once --------------------------------------------------------------------------

@@ -126,16 +126,16 @@ class Daemon:
     # --- signals ------------------------------------------------------------------------------
 
     async def _obey_signals(self) -> None:
-        async with aclosing(signals.received()) as received:
+        async with trio.open_nursery() as nursery, aclosing(signals.received()) as received:
             async for number in received:
-                await self._obey(number)
+                self._obey(number, nursery)
 
-    async def _obey(self, number: Signals) -> None:
+    def _obey(self, number: Signals, nursery: trio.Nursery) -> None:
         match number:
             case Signals.SIGUSR1:
                 self._show_status()
-            case Signals.SIGUSR2:
-                await self._operator.set_drain(is_on=True)
+            case Signals.SIGUSR2:  # a disk may keep it long, and the next signal waits for none
+                nursery.start_soon(partial(self._operator.set_drain, is_on=True), name="signals/drain")
             case Signals.SIGHUP:
                 self.reload()
             case _:

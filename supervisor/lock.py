@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from domain.errors import AlreadyRunning, ConfigError, MarketdError
+from domain.errors import AlreadyRunning, MarketdError, unusable
 
 FILE_NAME = "marketd.lock"
 LOOKS, LOOK_AGAIN_S = 5, 0.02  # `holder` has the lock for some microseconds
@@ -17,14 +17,15 @@ LOOKS, LOOK_AGAIN_S = 5, 0.02  # `holder` has the lock for some microseconds
 def held(state_dir: Path) -> Iterator[None]:
     """Make the state directory and hold its lock for the length of the block.
 
-    Raises AlreadyRunning with the holder's pid, ConfigError where the directory cannot be used.
+    Raises AlreadyRunning with the holder's pid, ConfigError where the directory cannot be used, MarketdError
+    where its disk is full or broken.
     """
     path = state_dir / FILE_NAME
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as exc:
-        raise ConfigError(f"state directory {state_dir} cannot be used: {exc.strerror}") from exc
+        raise unusable(f"state directory {state_dir} cannot be used", exc) from exc
     try:
         try:
             _lock(descriptor)
@@ -33,8 +34,7 @@ def held(state_dir: Path) -> Iterator[None]:
             raise AlreadyRunning(
                 f"marketd already runs in {state_dir}, pid {pid or 'unknown'}", pid=pid
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _write_pid(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -72,6 +72,16 @@ def _lock(descriptor: int) -> None:
         except BlockingIOError:
             time.sleep(LOOK_AGAIN_S)
     return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _write_pid(descriptor: int) -> None:
+    """Write ours over the last one's, in its place on a full disk; without room it stays unknown."""
+    text = f"{os.getpid()}\n".encode()
+    try:
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+    except OSError:
+        os.ftruncate(descriptor, 0)
 
 
 def _read_pid(descriptor: int) -> int | None:

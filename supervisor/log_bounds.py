@@ -20,6 +20,7 @@ class Folding(logging.Filter):
     """Lets through what an actor did not just say; repeats are counted and said every 10 min.
 
     That a market is live is always news: what lay between is said at DEBUG only. So is what was asked for.
+    A clock that steps back makes news of all.
     """
 
     def __init__(self) -> None:
@@ -30,13 +31,13 @@ class Folding(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether it is to be said."""
         actor = getattr(record, "actor", "")
-        is_asked_for = getattr(record, "event", "") == Event.STATUS
+        is_asked_for = getattr(record, "event", "") == Event.STATUS and record.levelno == logging.INFO
         if not actor or is_asked_for or record.levelno < logging.INFO:
             return True
         said = _what_is_said(record)
         last, at = self._last.get(actor, (None, 0.0))
         is_news = said != last or getattr(record, "fields", {}).get("state") == State.LIVE
-        if not is_news and record.created - at < FOLD_S:
+        if not is_news and 0 <= record.created - at < FOLD_S:
             self._repeats[actor] = self._repeats.get(actor, 0) + 1
             return False
         self._last[actor] = (said, record.created)

@@ -132,8 +132,9 @@ class LogWriter:
         self.output.close()
         with self._ready:
             self._is_over = True
-            while self._backlog.take() is not None:
+            for _ in range(self._in_hand + len(self._backlog)):
                 self._count_dropped()
+            self._in_hand, self._backlog = 0, Backlog()
 
     def _entries(self) -> Iterator[bytes]:
         """Yield what is to be written, waiting for it, until the log is closed and nothing is left."""

@@ -29,7 +29,7 @@ class Operator:
     def __init__(self, *, tree: Tree, status: Callable[[], dict[str, Any]]) -> None:
         self._tree = tree
         self._status = status
-        self._saving = trio.Lock()
+        self._saving = trio.CapacityLimiter(1)  # a thread that a hung disk keeps holds up the next save only
 
     async def handle(self, command: str, arguments: Mapping[str, Any], peer: Peer) -> Any:
         """Carry out one command."""
@@ -165,17 +165,17 @@ class Operator:
             stopped=list(self._tree.desired.stopped),
             started=list(self._tree.desired.started),
         )
-        async with self._saving:
-            try:
-                await trio.to_thread.run_sync(partial(desired.write, self._tree.state_dir, snapshot))
-            except OSError as exc:
-                emit(
-                    Event.DESIRED,
-                    f"{desired.FILE_NAME} cannot be written: {exc}; in force, but not over a restart",
-                    level=logging.ERROR,
-                    actor="control",
-                )
-                return False
+        write = partial(desired.write, self._tree.state_dir, snapshot)
+        try:
+            await trio.to_thread.run_sync(write, limiter=self._saving, abandon_on_cancel=True)
+        except OSError as exc:
+            emit(
+                Event.DESIRED,
+                f"{desired.FILE_NAME} cannot be written: {exc}; in force, but not over a restart",
+                level=logging.ERROR,
+                actor="control",
+            )
+            return False
         return True
 
 

@@ -16,10 +16,12 @@ def written(path: Path) -> Iterator[None]:
     """Keep our process id in a file for the length of the block.
 
     It is locked meanwhile, so that one whose process is gone, whatever ended it, is told from one in
-    use. Raises AlreadyRunning with the pid of who uses it, ConfigError where it cannot be written.
+    use. Raises AlreadyRunning with the pid of who uses it, ConfigError where it cannot be written
+    or holds something else.
     """
     try:
         descriptor = _open_locked(path)
+        _check_is_ours(path, descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except OSError as exc:
@@ -53,6 +55,14 @@ def _open_locked(path: Path) -> int:
         if _is_still(path, descriptor):
             return descriptor
         os.close(descriptor)
+
+
+def _check_is_ours(path: Path, descriptor: int) -> None:
+    """Raise ConfigError where the file holds anything but a process id: it is somebody's, who needs it."""
+    text = os.pread(descriptor, 32, 0).strip(b"\0 \r\n")  # zeros: what a power cut leaves
+    if text and not text.isdigit():
+        os.close(descriptor)
+        raise ConfigError(f"pid file {path} is there and holds no process id; take another name")
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -45,7 +45,7 @@ class SmallFiles:
         try:
             await trio.to_thread.run_sync(write, limiter=self._thread, abandon_on_cancel=True)
         except OSError as exc:
-            _say_failed(path, exc)
+            say_failed(path, exc)
         finally:
             self._is_writing = False
 
@@ -57,19 +57,13 @@ class SmallFiles:
                 await trio.sleep(0.01)
 
 
-def keep_at_once(path: Path, write: Callable[[], None]) -> None:
-    """Write now: for whom no loop waits."""
-    try:
-        write()
-    except OSError as exc:
-        _say_failed(path, exc)
-
-
-def _say_failed(path: Path, error: OSError) -> None:
+def say_failed(path: Path, error: OSError) -> None:
+    """Tell the operator."""
+    why = error.strerror or f"{error}"
     emit(
         Event.STATUS,
-        f"{path} cannot be written: {error.strerror or error}",
+        f"{path} cannot be written: {why}",
         level=logging.WARNING,
         actor="files",
-        reason=f"{error}",
+        reason=why,  # the same for each file on a full disk: said once
     )

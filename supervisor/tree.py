@@ -200,11 +200,11 @@ class Tree:
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
         self._start(Child(name="memory", run=self.memory.run, row=ChildRow(name="memory"), policy=policy))
+        self._start(Child(name="files", run=self.files.run, row=ChildRow(name="files"), policy=policy))
+        self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self.pause.begin()
         self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
         self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
-        self._start(Child(name="files", run=self.files.run, row=ChildRow(name="files"), policy=policy))
-        self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
         self._is_growing = True
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)

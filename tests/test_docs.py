@@ -47,6 +47,13 @@ def check_parses(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= flags_of(name)
 
 
+@pytest.mark.parametrize("document", ALL, ids=name_of)
+def test_every_table_has_its_head(document: Document) -> None:
+    """An empty line within one makes text of the rest."""
+    firsts = re.findall(r"(?<=\n)\n *(\|.*)\n(.*)", document.prose)
+    assert [first for first, second in firsts if not re.match(r" *\|[-:| ]+$", second)] == []
+
+
 @pytest.mark.parametrize("document", FOR_OPERATORS, ids=name_of)
 def test_every_command_in_a_block_is_one(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in document.commands:

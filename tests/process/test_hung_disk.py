@@ -46,3 +46,22 @@ def test_hung_disk_holds_up_neither_feeds_nor_answers_nor_the_watchdogs_ping(
         stored, sent = read_stored(database, source="trades"), read_ledger(workshop.ledger)
         assert differences(stored, sent)["missing"] == []
     manager.close()
+
+
+def test_a_stop_on_a_hung_disk_is_obeyed_whatever_was_asked_before(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    """The kernel lets nobody end whose thread waits for such a disk; all that we can do is done."""
+    disk = tmp_path / "disk"
+    workshop.state_dir = disk / "state"
+    database = SqliteDatabase(target=SqliteTarget(path=disk / "marketd.db"))
+    with real_disk(disk, megabytes=200):
+        venue = workshop.simulator("--rate", "20", "--markets", ",".join(FIVE))
+        daemon = workshop.daemon(Settings(url=venue.url, database=database, symbols=FIVE))
+        daemon.wait_live()
+        with frozen(disk):
+            daemon.send(signal.SIGUSR2)  # to be kept on disk
+            wait_until(lambda: daemon.has_said("desired"), what="the signal is obeyed")
+            daemon.send(signal.SIGTERM)
+            wait_until(lambda: daemon.has_said("stop", exit_code=1), what="its last words")
+        assert daemon.wait() == 1

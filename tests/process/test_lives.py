@@ -250,6 +250,8 @@ def test_a_start_after_a_wanted_stop_waits_for_nothing(workshop: Workshop, sqlit
     write_bad_ends(workshop.state_dir, bad_ends=9)
     daemon = workshop.daemon(settings)
     assert set(states(daemon.wait_ready()).values()) == {"waiting"}
+    daemon.send(signal.SIGUSR1)
+    wait_until((workshop.state_dir / "status.json").exists, what="looked at in the pause")
     assert daemon.stop() == 0
     workshop.daemon(settings).wait_live()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from control_groups import MIB, ControlGroup, memory_group
 from daemons import FIVE, MARKETD, Settings, Workshop, read_ledger, read_stored
-from databases import AnyDatabase, some_ticks
+from databases import AnyDatabase, SqliteDatabase, some_ticks
 
 from domain.clock import now_us
 from storage.journal import Journal
@@ -66,13 +66,13 @@ def test_large_journal_is_replayed_beside_live_data_in_little_memory(
 
 
 def test_daemon_that_comes_near_the_limit_says_so_and_goes_on(
-    workshop: Workshop, database: AnyDatabase, group: ControlGroup
+    workshop: Workshop, sqlite: SqliteDatabase, group: ControlGroup
 ) -> None:
     simulator = workshop.simulator("--rate", "20")
-    workshop.change(Settings(url=simulator.url, database=database, symbols=FIVE))
+    workshop.change(Settings(url=simulator.url, database=sqlite, symbols=FIVE))
     daemon = workshop.daemon_by(group.inside([MARKETD, "run", "--config", workshop.config]))
     assert not daemon.wait_live()["process"]["is_memory_short"]
-    group.limit(group.used_bytes() * 10 // 9)
+    group.limit(group.used_bytes() * 8 // 7)
     status = daemon.wait_until(lambda status: status["process"]["is_memory_short"], what="short")
     assert daemon.has_said("memory", state="short", level="warning")
     daemon.wait_until(
@@ -80,4 +80,4 @@ def test_daemon_that_comes_near_the_limit_says_so_and_goes_on(
     )
     assert group.kills() == 0
     assert daemon.stop() == 0
-    assert set(read_ledger(workshop.ledger)) <= set(read_stored(database, source="trades"))
+    assert set(read_ledger(workshop.ledger)) <= set(read_stored(sqlite, source="trades"))

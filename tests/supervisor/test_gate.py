@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from keeping import keep_at_once
 from trio.testing import MockClock
 
 from supervisor import gate as gate_module
 from supervisor.gate import Gate, budget_wait_s, read_connects, write_connects
-from supervisor.small_files import keep_at_once
 from venues.protocol import Budget
 
 MINUTE_US = 60_000_000

@@ -1,13 +1,13 @@
 from pathlib import Path
 
 import pytest
+from keeping import keep_at_once
 from trees import SYMBOLS, grown_tree
 
 from domain.clock import now_us
 from domain.instruments import Catalog, Instrument
 from domain.states import State
 from supervisor.listings import Listings, path_of, read_catalog
-from supervisor.small_files import keep_at_once
 
 HOUR_US = 3_600_000_000
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import fill, small_disk
 
+from actors.control import Control
 from domain.errors import AlreadyRunning, ConfigError, MarketdError
 from supervisor import lock
 
@@ -103,3 +105,28 @@ def test_a_file_in_the_place_of_the_directory_is_wrong_settings(tmp_path: Path) 
     path.touch()
     with pytest.raises(ConfigError, match=str(path)), lock.held(path):
         pass
+
+
+def test_a_full_disk_is_no_wrong_setting(tmp_path: Path) -> None:
+    """The service manager starts nobody again whose settings are wrong."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, size="64k,nr_inodes=1"):
+        with pytest.raises(MarketdError, match="No space") as raised, lock.held(disk / "state"):
+            pass
+        assert not isinstance(raised.value, ConfigError)
+        with pytest.raises(MarketdError, match="No space") as raised:
+            Control(path=disk / "control.sock", handle=_nothing).listen()
+        assert not isinstance(raised.value, ConfigError)
+
+
+def test_a_full_disk_holds_nobody_off_who_has_been_here_before(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, size="16k"):
+        (disk / lock.FILE_NAME).touch()
+        fill(disk)
+        with lock.held(disk):
+            assert lock.holder(disk) == 0
+
+
+async def _nothing(*_: object) -> None:
+    """Answer nothing: nobody asks."""

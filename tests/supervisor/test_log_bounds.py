@@ -1,3 +1,4 @@
+import errno
 import itertools
 import logging
 import re
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 from hypothesis.strategies import floats, lists
+from keeping import keep_at_once
 from logged import logged_json
 
 from domain.events import Event, emit
@@ -87,18 +89,34 @@ def test_the_status_is_said_each_time_it_is_asked_for() -> None:
     assert len(messages(*says)) == 2
 
 
+def passes(folding: Folding, at: float) -> logging.LogRecord | None:
+    record = logging.makeLogRecord({"msg": "A", "event": "state", "actor": "market/A", "levelno": 30})
+    record.created = at
+    return record if folding.filter(record) else None
+
+
 def test_after_ten_minutes_it_is_said_again_with_how_often_it_was_not() -> None:
     folding = Folding()
-
-    def passes(at: float) -> logging.LogRecord | None:
-        record = logging.makeLogRecord({"msg": "A", "event": "state", "actor": "market/A", "levelno": 30})
-        record.created = at
-        return record if folding.filter(record) else None
-
-    assert [passes(at) is not None for at in (0.0, 1.0, 599.0)] == [True, False, False]
-    again = passes(600.0)
+    assert [passes(folding, at) is not None for at in (0.0, 1.0, 599.0)] == [True, False, False]
+    again = passes(folding, 600.0)
     assert again is not None
     assert "2" in again.getMessage()
+
+
+def test_a_clock_that_steps_back_a_day_keeps_nothing_unsaid() -> None:
+    folding = Folding()
+    day = 86_400.0
+    assert [passes(folding, at) is not None for at in (day, 10.0, 20.0, 620.0)] == [True, True, False, True]
+
+
+def test_the_same_trouble_of_many_small_files_is_said_once() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fails() -> None:
+        raise full
+
+    says = [lambda n=n: keep_at_once(Path(f"connects-{n}.json"), fails) for n in range(3)]
+    assert len(messages(*says)) == 1
 
 
 # --- a flood ----------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from domain.errors import ConfigError
 from supervisor import pid_file
 
 
-def test_it_is_there_for_the_length_of_the_block_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "123456789012\n", "\0" * 40])
+def test_it_is_there_for_the_length_of_the_block_only(tmp_path: Path, before: str) -> None:
     path = tmp_path / "pid"
-    path.write_text("a longer text of somebody else, who is gone\n")
+    path.write_text(before)  # of somebody who is gone, by a power cut perhaps
     with pid_file.written(path):
         assert path.read_text() == f"{os.getpid()}\n"
     assert not path.exists()
@@ -34,6 +35,14 @@ def test_a_place_that_cannot_be_written_is_a_fault_of_the_settings(tmp_path: Pat
         pid_file.written(tmp_path / "no such folder/pid"),
     ):
         pass
+
+
+def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "marketd.toml"
+    path.write_text("[service]\n")
+    with pytest.raises(ConfigError, match="no process id"), pid_file.written(path):
+        pass
+    assert path.read_text() == "[service]\n"
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
