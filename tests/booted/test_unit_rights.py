@@ -150,6 +150,10 @@ def test_root_s_own_commands_find_database_and_password(service: Service) -> Non
     service.stop()
     code, said = service.command("migrate")
     assert code == 0, said
+    # but root does not run it in the service's place
+    done = service.machine.run("timeout", "30", "marketd", "run", check=False)
+    assert (done.returncode, "systemctl start marketd" in done.stderr) == (78, True)
+    assert service.machine.said("find", STATE_DIR, "-user", "root") == ""
 
 
 # --- the control socket -----------------------------------------------------------------------
