@@ -268,14 +268,17 @@ def _is_removed(top: Path) -> bool:
 def sweep() -> None:
     """Remove what killed test runs left: nobody is in it any more, and it is no news."""
     old = time.time() - LEFT_AFTER_S
-    cgroups = Path("/sys/fs/cgroup")
-    for top in cgroups.glob(f"**/{NAME}*"):
-        with contextlib.suppress(OSError):  # another test process sweeps too
+    # os.walk, not glob: it takes no notice of what another test process removes meanwhile
+    below = [(Path(found), names) for found, names, _ in os.walk("/sys/fs/cgroup")]
+    tops = [folder / name for folder, names in below for name in names if name.startswith(NAME)]
+    for top in tops:
+        with contextlib.suppress(OSError):  # another one sweeps too
             if top.stat().st_mtime < old and not any(each.read_text() for each in top.rglob("cgroup.procs")):
                 _is_removed(top)
+    in_use = {top.name for top in tops if top.exists()}
     for console in Path(tempfile.gettempdir()).glob(f"{NAME}*.console"):
         folder = console.with_suffix("")
         with contextlib.suppress(OSError):
-            if console.stat().st_mtime < old and not list(cgroups.glob(f"**/{folder.name}")):
+            if console.stat().st_mtime < old and folder.name not in in_use:
                 folder.rmdir()
                 console.unlink()

@@ -31,6 +31,7 @@ begin() {
     from=$(release_in_use) to=$1
     refuse_open_trades
     check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
+    rm -f "$BACKUPS"/before-*.backup.new # of an upgrade that was killed
     check_disk "$BACKUPS" $((ROOM_FOR_DATA_MB + $(size_of_database_mb))) "; backups of earlier upgrades may go"
     install_packages python3 python3-venv ca-certificates
     folder 0700 root:root "$BACKUPS"
