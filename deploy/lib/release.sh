@@ -1,7 +1,8 @@
 # Releases: each version has an environment of its own, and a link says which is used. Sourced by install.sh.
 # shellcheck shell=bash
 
-# What is installed of a clone: the Python packages that setup.cfg names, what describes them, this folder.
+# What is installed of a clone: the Python packages that setup.cfg names, what describes them, this folder;
+# but for the container's, where its operator keeps settings and secrets.
 release_parts() {
     sed -n '/^packages =/,/^[^ ]/s/^    \([a-z_]*\).*/\1/p' "$SOURCE/setup.cfg" | sort -u
     printf '%s\n' setup.cfg pyproject.toml deploy
@@ -12,7 +13,7 @@ release_name() {
     local version content
     version=$(sed -n 's/^VERSION = "\(.*\)"$/\1/p' "$SOURCE/supervisor/version.py")
     content=$(
-        release_parts | (cd "$SOURCE" && xargs -I{} find {} -type f ! -name '*.py[co]') | sort |
+        release_parts | (cd "$SOURCE" && xargs -I{} find {} -type f ! -name '*.py[co]' ! -path 'deploy/container/*') | sort |
             (cd "$SOURCE" && xargs -d '\n' sha256sum) | sha256sum
     )
     echo "$version-${content:0:12}"
@@ -57,6 +58,7 @@ build_release() {
     rm -rf "$copy"
     "$release/bin/marketd" --version >/dev/null || die "marketd $1 does not run: see above"
     cp -r "$SOURCE/deploy" "$release/deploy"
+    rm -rf "$release/deploy/container"
     sync --file-system "$release"
     touch "$release/complete"
 }

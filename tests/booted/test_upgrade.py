@@ -48,6 +48,8 @@ def test_the_previous_version_is_upgraded_with_its_data_however_often_that_is_cu
         assert not server.exists(PROGRESS)
         server.wait_stored(30)
         assert before < server.ticks()
+        # what the container's operator keeps in the clone is no part of the service
+        machine.write(f"{new}/deploy/container/secrets/db-password", "secret", mode=0o444)
         assert "installed already" in server.install("--upgrade", clone=new)
     # the old one is kept, and what is older is not
     server.edit(f"{new}/supervisor/version.py", VERSION, 'VERSION = "0.1.1"')
@@ -59,6 +61,7 @@ def test_the_previous_version_is_upgraded_with_its_data_however_often_that_is_cu
     assert release not in machine.said("ls", "/opt/marketd/releases")
     assert len(machine.said("ls", "/opt/marketd/releases").split()) == 2
     assert len(machine.said("ls", BACKUPS).split()) == 2
+    assert not server.exists("/opt/marketd/current/deploy/container")
     assert f"{UNIT}.new" in said
     assert "RestartSec=5" in machine.path(UNIT).read_text()
     assert "RestartSec=6" in machine.path(f"{UNIT}.new").read_text()
