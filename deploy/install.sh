@@ -130,6 +130,7 @@ install() {
 
 case $password_file in '' | /*) ;; *) password_file=$PWD/$password_file ;; esac
 cd / # what lies in the folder that it is given in, above all the clone's Python, is not the installed one's
+trap interrupted HUP INT TERM
 refuse_without_systemd_and_root
 [ "$action" = uninstall ] || check_system
 exec 9>"$LOCK"

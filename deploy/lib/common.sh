@@ -67,9 +67,18 @@ record() {
     }
 }
 
-# crash_point NAME: where MARKETD_INSTALL_CRASH_AT says so, end as a power cut would. For tests.
+# crash_point NAME: where MARKETD_INSTALL_CRASH_AT says so, end as a power cut would, or by another signal. For tests.
 crash_point() {
-    [ "${MARKETD_INSTALL_CRASH_AT:-}" != "$1" ] || kill -KILL $$
+    [ "${MARKETD_INSTALL_CRASH_AT:-}" != "$1" ] || kill -s "${MARKETD_INSTALL_CRASH_BY:-KILL}" $$
+}
+
+# interrupted: by Ctrl-C, or because the connection to the server was lost. Whichever version is the one in use runs
+# until the command is given again, as after a power cut.
+interrupted() {
+    trap '' HUP INT TERM
+    [ "${step:-}" != switch ] || systemctl start --no-block marketd || true
+    echo "deploy/install.sh: interrupted. Give the same command again" >&2 || true
+    exit 130
 }
 
 # as_service COMMAND WORDS...: run a command as root, with what the service manager would hand it.

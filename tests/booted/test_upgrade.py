@@ -40,6 +40,10 @@ def test_the_previous_version_is_upgraded_with_its_data_however_often_that_is_cu
         for point in ("stopped", "switched", "migrated"):
             cut_off(server, point, clone=new)
             assert server.exists(PROGRESS)
+        lost = {"MARKETD_INSTALL_CRASH_AT": "stopped", "MARKETD_INSTALL_CRASH_BY": "HUP"}  # the connection
+        assert server.script("--upgrade", clone=new, environment=lost).returncode == 130
+        assert server.exists(PROGRESS)
+        machine.wait_shown("marketd", "ActiveState", "active")
         refused = server.script(clone=new)
         assert refused.returncode == 1
         assert "--upgrade" in refused.stderr
