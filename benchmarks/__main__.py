@@ -17,14 +17,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # the tests' pr
 
 from databases import MariaDB, running_mariadb
 
+from benchmarks.beside import beside
 from benchmarks.harness import (
     DAEMON_CORE,
+    QUOTES,
     ROOT,
     VENUE_CORE,
     Daemon,
     Sample,
     daemon,
     flood_venue,
+    pin_server,
     pinned,
     venue,
 )
@@ -62,10 +65,7 @@ def bench() -> None:
         paced(server)
         protocols()
         many(server)
-
-
-def pin_server(server: MariaDB) -> None:
-    subprocess.run(["taskset", "-acp", str(DAEMON_CORE), str(server.pid)], check=True, capture_output=True)
+        beside(server)
 
 
 def on(server: MariaDB) -> str:
@@ -121,8 +121,9 @@ def many(server: MariaDB) -> None:
             with_counters(f"1,000 markets × 2/s, one socket, {name}", running, server if storage else None)
     # Six venues: at one of them we connect 200 times in five minutes at the most.
     with contextlib.ExitStack() as stack:
+        spaced, alone = "start_delay_ms = 20\nstarts_per_pass = 50", f"{QUOTES}\nmarkets_per_connection = 1"
         urls = [stack.enter_context(venue(THOUSAND[number::6], rate=2)) for number in range(6)]
-        running = stack.enter_context(daemon(urls, THOUSAND, markets_per_connection=1, start_delay_ms=20))
+        running = stack.enter_context(daemon(urls, THOUSAND, supervision=spaced, venue_lines=alone))
         with_counters("1,000 markets × 2/s, 1,000 sockets, SQLite", running, None)
 
 

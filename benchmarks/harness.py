@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -18,11 +18,16 @@ from supervisor.token_files import FOLDER, make_folder, write_token
 from venues import find_venue
 from venues.protocol import TokenUse
 
+if TYPE_CHECKING:
+    from databases import MariaDB
+
 ROOT = Path(__file__).parent.parent
 MARKETD = Path(sys.executable).with_name("marketd")
 CORES = sorted(os.sched_getaffinity(0))
 VENUE_CORE, DAEMON_CORE = CORES[0], CORES[-1]
 START_WITHIN_S = 180.0
+QUICKLY = "start_delay_ms = 5\nstarts_per_pass = 50"  # [supervision]
+QUOTES = 'source = "quotes"'  # [venues.NAME]
 TICKS_PER_JIFFY_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -86,12 +91,19 @@ def pinned(core: int, command: Sequence[str | Path]) -> list[str | Path]:
     return ["taskset", "--cpu-list", str(core), *command]
 
 
+def pin_server(server: "MariaDB") -> None:
+    subprocess.run(["taskset", "-acp", str(DAEMON_CORE), str(server.pid)], check=True, capture_output=True)
+
+
 @contextlib.contextmanager
-def venue(symbols: Sequence[str], *, rate: float, protocol: str = "binance") -> Iterator[str]:
+def venue(
+    symbols: Sequence[str], *, rate: float, protocol: str = "binance", faults: Sequence[str] = ()
+) -> Iterator[str]:
     """Serve these markets by `marketd simulate`; give the address."""
     command = [
         MARKETD, "simulate", "--protocol", protocol, "--listen", "127.0.0.1:0",
         "--markets", ",".join(symbols), "--rate", str(rate), "--seed", "1",
+        *(f"--fault={fault}" for fault in faults),
     ]  # fmt: skip
     with serving(command) as url:
         yield url
@@ -127,18 +139,17 @@ def daemon(
     *,
     protocol: str = "binance",
     storage: str = "",
-    markets_per_connection: int | None = None,
-    start_delay_ms: int = 5,
+    supervision: str = QUICKLY,
+    venue_lines: str = QUOTES,
 ) -> Iterator[Daemon]:
-    """Run a daemon on these markets' quotes, divided evenly among the venues at these addresses."""
+    """Run a daemon on these markets, divided evenly among the venues at these addresses."""
     urls = [urls] if isinstance(urls, str) else urls
     with tempfile.TemporaryDirectory(prefix="marketd-bench-") as folder:
         config = Path(folder) / "marketd.toml"
-        shared = "" if markets_per_connection is None else f"{markets_per_connection = }\n"
-        parts = [f"[supervision]\nstart_delay_ms = {start_delay_ms}\nstarts_per_pass = 50\n{storage}"]
+        parts = [f"[supervision]\n{supervision}\n{storage}"]
         parts += [
-            f'[venues.v{number}]\nprotocol = "{protocol}"\nurl = "{url}"\nsource = "quotes"\n'
-            f'{shared}[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number :: len(urls)])}\n'
+            f'[venues.v{number}]\nprotocol = "{protocol}"\nurl = "{url}"\n{venue_lines}\n'
+            f'[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number :: len(urls)])}\n'
             for number, url in enumerate(urls)
         ]
         config.write_text("\n".join(parts))

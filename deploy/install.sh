@@ -3,7 +3,7 @@
 # Every step looks first whether it is done already, so that the script can be interrupted and run again.
 set -Eeuo pipefail
 shopt -s inherit_errexit
-trap 'echo "deploy/install.sh: \"$BASH_COMMAND\" failed; put right what it says, and give the command again" >&2' ERR
+trap 'echo "deploy/install.sh: failed at: $BASH_COMMAND. It can be given again" >&2' ERR
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # not a developer's own Python
 umask 022
@@ -57,7 +57,7 @@ Given again it changes nothing that is right, and never your settings.
   $ETC/marketd.toml      settings, readable by the group marketd; edit, then: systemctl reload marketd
   $ETC/db-password       password of the database, for root only; the service is handed a copy
   $STATE               the journal, tokens, what is remembered over a restart
-  $OPT/current             the program, a link into releases/; $LINK leads to it
+  $OPT/current           the program, a link into releases/; $LINK leads to it
   $UNIT
   $BACKUPS           what upgrades put there: the newest two are kept
 Members of the group marketd may use marketd's commands: sudo usermod --append --groups marketd YOU

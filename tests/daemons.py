@@ -290,6 +290,10 @@ class Workshop:
         script.write_text(f"{fault}\nfrom supervisor.cli import main\nraise SystemExit(main())\n")
         return [sys.executable, script, "run", "--config", self.config]
 
+    def running(self, command: Sequence[str | Path], *, name: str) -> Running:
+        """Start a process of another kind."""
+        return self._keep(Running(command, log=self._log(name)))
+
     def keep_asking(self) -> Running:
         """Start a process that looks all the time whether a daemon runs here."""
         script = f"""

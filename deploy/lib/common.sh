@@ -72,10 +72,17 @@ crash_point() {
     [ "${MARKETD_INSTALL_CRASH_AT:-}" != "$1" ] || kill -KILL $$
 }
 
-# marketd_of RELEASE WORDS...: run a command of a release as root, with what the service manager would hand it.
+# as_service COMMAND WORDS...: run a command as root, with what the service manager would hand it.
+as_service() {
+    (
+        umask 0027
+        env CREDENTIALS_DIRECTORY="$ETC" STATE_DIRECTORY="$STATE" "$@" --config "$SETTINGS"
+    )
+}
+
+# marketd_of RELEASE WORDS...: run a release's command.
 marketd_of() {
     local release=$1
     shift
-    env CREDENTIALS_DIRECTORY="$ETC" STATE_DIRECTORY="$STATE" \
-        "$OPT/releases/$release/bin/marketd" "$@" --config "$SETTINGS"
+    as_service "$OPT/releases/$release/bin/marketd" "$@"
 }

@@ -1,13 +1,16 @@
 # The database: which one, its account, its password. Sourced by install.sh.
 # shellcheck shell=bash
 LOCAL_NAME=marketd # database and account
-SERVER_PACKAGES='^(mariadb-server|mysql-server|mysql-community-server|percona-server-server|percona-xtradb-cluster)'
+SERVER_PACKAGES='^(mariadb|mysql|mysql-community|percona-server)-server|^percona-xtradb-cluster'
 
 # has_server: whether a MySQL or MariaDB is installed or runs here, by whomever.
 has_server() {
-    dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' 2>/dev/null |
-        sed -n 's/^installed //p' | grep -E "$SERVER_PACKAGES" | grep -qvE -- '-(core|common)' ||
-        pgrep -x 'mariadbd|mysqld' >/dev/null
+    local packages
+    packages=$(
+        dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' 2>/dev/null |
+            sed -n 's/^installed //p' | grep -E "$SERVER_PACKAGES" | grep -vE -- '-(core|common)' || true
+    )
+    [ -n "$packages" ] || pgrep -x 'mariadbd|mysqld' >/dev/null
 }
 
 # is_own_server: whether the MariaDB here is one that this script installed, or was about to.
@@ -54,7 +57,7 @@ install_mariadb() {
 # sql: run the statements on standard input as the server's root, over the unix socket; no secret in argv.
 sql() {
     local client
-    client=$(command -v mariadb || command -v mysql) || die "neither mariadb nor mysql, the client, is installed"
+    client=$(command -v mariadb || command -v mysql) || die "no client is installed: mariadb or mysql"
     "$client" --batch --skip-column-names --user=root 9>&-
 }
 
@@ -62,9 +65,9 @@ sql() {
 make_account() {
     [ -e "$SETTINGS" ] && database_answers "$ETC" && return
     local socket
-    socket=$(echo 'SELECT @@socket;' | sql 2>/dev/null) || die "root cannot log in to the MySQL or MariaDB of this" \
-        "server. Is it running? Else make an account for marketd yourself and name it: --mysql-url mysql://USER@HOST/NAME;" \
-        "or use no server: --sqlite"
+    socket=$(echo 'SELECT @@socket;' | sql 2>/dev/null) ||
+        die "root cannot log in to the MySQL or MariaDB of this server. Is it running? Else make an account" \
+            "for marketd yourself and name it: --mysql-url mysql://USER@HOST/NAME; or use no server: --sqlite"
     mysql_url="mysql://$LOCAL_NAME@localhost/$LOCAL_NAME?unix_socket=$socket"
     made account || refuse_foreign_account
     record account

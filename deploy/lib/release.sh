@@ -1,11 +1,9 @@
-# Releases: each version has an environment of its own, and a link says which one is used. Sourced by install.sh.
+# Releases: each version has an environment of its own, and a link says which is used. Sourced by install.sh.
 # shellcheck shell=bash
 
-# What is installed of a clone: the Python packages, what describes them, and this folder.
+# What is installed of a clone: the Python packages that setup.cfg names, what describes them, this folder.
 release_parts() {
-    local each
-    cd "$SOURCE" || exit
-    for each in */__init__.py; do dirname "$each"; done | grep -vx benchmarks
+    sed -n '/^packages =/,/^[^ ]/s/^    \([a-z_]*\).*/\1/p' "$SOURCE/setup.cfg" | sort -u
     printf '%s\n' setup.cfg pyproject.toml deploy
 }
 
@@ -42,17 +40,18 @@ refuse_other_release() {
 
 # build_release NAME: make its environment, whole or not at all; the one in use is not touched.
 build_release() {
-    local release=$OPT/releases/$1 copy
+    local release=$OPT/releases/$1
+    local copy=$release/source # the clone is somebody's: no file in it may become root's
     is_complete "$1" && return
     say "building marketd $1 in $release (a minute or two)"
     rm -rf "$release"
-    mkdir -p "$release"
-    copy=$(mktemp -d) # the clone is somebody's: no file in it may become root's
+    mkdir -p "$copy"
     copy_sources "$copy"
     PYTHON=/usr/bin/python3 "$SOURCE/deploy/make_venv.sh" "$release" ||
         die "no environment could be made in $release: see above"
     crash_point built-half
-    "$release/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir "${copy}[rest]" 9>&- ||
+    "$release/bin/python" -m pip --quiet --disable-pip-version-check --no-cache-dir \
+        install "${copy}[rest]" 9>&- ||
         die "marketd $1 could not be built: see above; what is installed was not touched"
     rm -rf "$copy"
     "$release/bin/marketd" --version >/dev/null || die "marketd $1 does not run: see above"

@@ -1,9 +1,9 @@
-# --uninstall: the service and the program go; what cannot be had again goes only when told. Sourced by install.sh.
+# --uninstall: service and program go; what cannot be had again goes only when told. Sourced by install.sh.
 # shellcheck shell=bash
 
 uninstall() {
     [ "$delete_data" = no ] || ask_to_delete
-    [ ! -e "$PROGRESS" ] || note "an upgrade was interrupted and is given up; backups from before are in $BACKUPS"
+    [ ! -e "$PROGRESS" ] || note "an upgrade was interrupted and is given up; its backup is in $BACKUPS"
     local url
     url=$(sed -n "s/^ *url *= *[\"']\(mysql:.*\)[\"'].*/\1/p" "$SETTINGS" 2>/dev/null || true)
     ! made account || url= # which is ours, and has lines of its own
@@ -16,8 +16,8 @@ uninstall() {
 ask_to_delete() {
     [ "$yes" = no ] || return 0
     local answer=
-    echo "This deletes $ETC, $STATE, $BACKUPS$(made account && echo ", the database $LOCAL_NAME and its account")" \
-        "and the user marketd, for good."
+    echo "This deletes $ETC, $STATE, $BACKUPS, the user marketd, and the database $LOCAL_NAME with its account" \
+        "where this script made them, for good."
     [ -t 0 ] || die "nobody is there to ask: --yes deletes without asking. Nothing was changed"
     IFS= read -r -p "Type the word delete: " answer || true
     [ "$answer" = delete ] || die "nothing was changed"
@@ -51,9 +51,11 @@ remove_program() {
 }
 
 remove_data() {
-    if made account; then
+    if made account && ! has_server; then
+        note "the server that held the database $LOCAL_NAME is gone"
+    elif made account; then
         say "dropping the database $LOCAL_NAME and its account"
-        drop_account || die "the database $LOCAL_NAME could not be dropped: see above. Nothing else was deleted"
+        drop_account || die "the database $LOCAL_NAME was not dropped: see above. No data were deleted"
     fi
     local each
     for each in "$ETC" "$STATE" "$BACKUPS"; do

@@ -67,7 +67,7 @@ resume() {
 
 # --- before ---------------------------------------------------------------------------------------
 
-# refuse_open_trades: a restart in the middle of real money is somebody's decision. Paper trades are settled later.
+# refuse_open_trades: a restart with real money at stake is refused. Paper trades are settled later.
 refuse_open_trades() {
     local open
     open=$( (marketd_of "$from" status --json 2>/dev/null || true) | "$OPT/releases/$from/bin/python" -c '
@@ -154,7 +154,7 @@ prune_backups() {
 
 # take_back: the old version, with the data of the backup and what was stored since.
 take_back() {
-    echo "marketd $to is not ready after $READY_WITHIN_S s; this is what it said last:" >&2
+    echo "marketd $to did not get ready within $READY_WITHIN_S s, or ended for good; what it said last:" >&2
     last_words
     say "going back to marketd $from"
     systemctl stop marketd
@@ -174,8 +174,8 @@ take_back() {
 }
 
 restore_backup() {
-    env CREDENTIALS_DIRECTORY="$ETC" STATE_DIRECTORY="$STATE" "$OPT/releases/$from/bin/python" -m supervisor.commands.take_back "$backup" \
-        --since-us "$since_us" --config "$SETTINGS" ||
+    as_service "$OPT/releases/$from/bin/python" -m supervisor.commands.take_back "$backup" \
+        --since-us "$since_us" ||
         die "the backup $backup could not be restored: see above. marketd is stopped, nothing is lost." \
             "deploy/install.sh --upgrade tries again"
 }

@@ -67,7 +67,10 @@ def test_given_again_it_changes_nothing_but_what_is_not_as_it_should_be(installe
 
 
 def test_uninstalling_keeps_what_is_yours_until_told_to_delete_it(installed: Server) -> None:
+    with installed.machine.path(UNIT).open("a") as file:
+        file.write("# mine\n")
     said = installed.install("--uninstall")
+    assert installed.machine.path("/etc/marketd/marketd.service").read_text().endswith("# mine\n")
     assert not any(installed.exists(path) for path in (UNIT, "/opt/marketd", "/usr/local/bin/marketd"))
     for kept in (CONFIG, PASSWORD_FILE, f"{STATE}/journal.db"):
         assert installed.exists(kept)
@@ -167,6 +170,10 @@ def test_what_cannot_be_done_is_refused_before_anything_changes(server: Server) 
     machine.run("mkdir", "/opt/marketd")
     machine.run("mount", "-t", "tmpfs", "-o", "size=50M", "tmpfs", "/opt/marketd")
     refused("--sqlite", names="too little room in /opt/marketd")
-    machine.run("umount", "/opt/marketd")
     machine.write("/etc/os-release", 'ID=gentoo\nVERSION_ID=2\nPRETTY_NAME="Gentoo Linux"\n')
     refused("--sqlite", names="this is Gentoo Linux")
+    refused("--sqlite", "--untested-system", names="too little room in /opt/marketd")
+    second = machine.run(
+        "flock", "/run/lock/marketd-install", "/src/deploy/install.sh", "--untested-system", check=False
+    )
+    assert "another deploy/install.sh is running" in second.stderr

@@ -2,12 +2,12 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import Machine, running_machine
+from machines import Machine, kept_layer, running_machine
+from service import PYTHON, install
 
 from supervisor.log_bounds import BURST_ENTRIES
 
@@ -27,7 +27,7 @@ log.close()
 LIMITS = re.findall(
     r"^LogRateLimit.*$", (ROOT / "deploy/marketd.service").read_text(encoding="utf-8"), flags=re.MULTILINE
 )
-# A unit of the name of ours, with its limits; it stays there when the process has ended.
+# A unit of the name of ours, in its place, with its limits; it stays there when the process has ended.
 UNIT = (
     "--unit=marketd",
     "--property=Type=oneshot",
@@ -38,10 +38,13 @@ UNIT = (
 
 
 @pytest.fixture(scope="module")
-def flooded() -> Iterator[Machine]:
+def flooded(layers: Path) -> Iterator[Machine]:
     """A machine on which a service logged without end."""
-    with running_machine() as machine:
-        machine.run("systemd-run", *UNIT, sys.executable, "-c", LOG_WITHOUT_END)
+    with running_machine(layer=kept_layer(layers / "service", make=install)) as machine:
+        machine.run("systemctl", "stop", "marketd")
+        machine.run("rm", "/etc/systemd/system/marketd.service")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemd-run", *UNIT, PYTHON, "-c", LOG_WITHOUT_END)
         machine.run("journalctl", "--sync")
         yield machine
 
@@ -52,7 +55,7 @@ def entries(machine: Machine, *matches: str) -> list[dict[str, str]]:
 
 
 def test_a_flood_is_cut_down_by_us_and_not_silently_by_journald(flooded: Machine) -> None:
-    lines, notices = entries(flooded, "EVENT=start"), entries(flooded, "EVENT=log")
+    lines, notices = entries(flooded, "MESSAGE=a line"), entries(flooded, "EVENT=log")
     assert len(lines) < FLOOD / 2
     assert len(lines) + sum(int(notice["DROPPED"]) for notice in notices) == FLOOD
     # it ends with 1 where nothing is found

@@ -84,6 +84,7 @@ def test_one_core_and_512_mb_do_for_daemon_and_database(
     service.configure(symbols=symbols, store_every_ms=2_000, start_delay_ms=5, starts_per_pass=50)
     service.start()
     service.wait_live()
+    assert {service.machine.show(unit, "Slice") for unit in UNITS} == {"small.slice"}
     first = {unit: used(service, unit) for unit in UNITS}
     stored, began = service.status()["writer"]["stored"], time.monotonic()
     peaks = dict.fromkeys(UNITS, 0.0)

@@ -72,7 +72,7 @@ def test_daemon_that_comes_near_the_limit_says_so_and_goes_on(
     workshop.change(Settings(url=simulator.url, database=sqlite, symbols=FIVE))
     daemon = workshop.daemon_by(group.inside([MARKETD, "run", "--config", workshop.config]))
     assert not daemon.wait_live()["process"]["is_memory_short"]
-    group.limit(group.used_bytes() * 10 // 9)
+    group.limit(group.used_bytes() * 8 // 7)
     status = daemon.wait_until(lambda status: status["process"]["is_memory_short"], what="short")
     assert daemon.has_said("memory", state="short", level="warning")
     daemon.wait_until(
