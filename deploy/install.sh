@@ -8,7 +8,8 @@ trap 'echo "deploy/install.sh: failed at: $BASH_COMMAND. It can be given again" 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # not a developer's own Python
 umask 022
 export LC_ALL=C.UTF-8
-SOURCE=$(cd "$(dirname "$0")/.." && pwd)
+unset CDPATH PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT # nor his habits
+SOURCE=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 # shellcheck source=deploy/lib/common.sh
 . "$SOURCE/deploy/lib/common.sh"
 # shellcheck source=deploy/lib/system.sh
@@ -98,7 +99,7 @@ done
 [ "$action" = uninstall ] || [ "$delete_data" = no ] || wrong_usage "--delete-data goes with --uninstall"
 
 install() {
-    local new
+    local new is_new=no
     new=$(release_name)
     refuse_other_release "$new"
     if [ -e "$SETTINGS" ]; then
@@ -109,12 +110,15 @@ install() {
         database=$(choose_database)
     fi
     [ "$database" != url ] || [ -e "$SETTINGS" ] || read_password
-    is_complete "$new" || check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
+    [ "$database" != local ] || [ -e "$SETTINGS" ] || refuse_unusable_server
+    is_complete "$new" || is_new=yes
+    [ "$is_new" = no ] || check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
     [ -e "$SETTINGS" ] || check_disk "$STATE" "$ROOM_FOR_DATA_MB"
     install_packages python3 python3-venv ca-certificates
     [ "$database" != own ] || install_mariadb
     make_user
     build_release "$new"
+    [ "$is_new" = no ] || stop_service # of a version that runs, but could not be started again
     switch_to "$new"
     make_link
     [ "$database" != own ] && [ "$database" != local ] || make_account
@@ -124,6 +128,8 @@ install() {
     say_next_steps
 }
 
+case $password_file in '' | /*) ;; *) password_file=$PWD/$password_file ;; esac
+cd / # what lies in the folder that it is given in, above all the clone's Python, is not the installed one's
 refuse_without_systemd_and_root
 [ "$action" = uninstall ] || check_system
 exec 9>"$LOCK"

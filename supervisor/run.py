@@ -12,11 +12,12 @@ import trio
 
 from domain.errors import ConfigError, flatten
 from supervisor import lock, logs, notify, pid_file
+from supervisor.commands.owner import refuse_to_be_root
 from supervisor.life import Life, stacks_kept
 from supervisor.log_writer import LogWriter
 from supervisor.plant import Plan, grow, grow_simulated
 from supervisor.sections import Settings
-from supervisor.settings import find_config, load, simulated_settings, state_dir
+from supervisor.settings import SERVICE_FILE, find_config, load, simulated_settings, state_dir
 
 MAX_OPEN_FILES = 65_536  # a socket per market needs more than the usual soft limit of 1,024
 LOG_NAME = "marketd.log"  # of a daemon in the background
@@ -56,6 +57,8 @@ def _run(arguments: argparse.Namespace, manager: notify.Notifier) -> int:
     """Run it in this process. Settings and lock come first, the log after them."""
     settings, config = _read_settings(arguments)
     directory = state_dir(arguments.state_dir, settings)
+    if config == SERVICE_FILE:
+        refuse_to_be_root(directory)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock.held(directory))
         pid_path = _pid_path(arguments, directory)

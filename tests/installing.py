@@ -46,9 +46,9 @@ class Server:
         text: str | None = None,
         environment: Mapping[str, str] = {},  # never written to
     ) -> "subprocess.CompletedProcess[str]":
-        """Run it, whatever becomes of it."""
+        """Run it as the guide does, inside the clone, whatever becomes of it."""
         return self.machine.run(
-            f"{clone or self.clone}/deploy/install.sh", *words,
+            "env", f"--chdir={clone or self.clone}", "deploy/install.sh", *words,
             check=False, text=text, environment=environment,
         )  # fmt: skip
 

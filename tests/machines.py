@@ -6,11 +6,13 @@ nothing of the host. It needs root. What a later machine is to find can be kept 
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +26,8 @@ PACKAGES = ROOT / ".cache/machine"  # what tests/fetch_packages.sh fetched
 DEBS, WHEELS = PACKAGES / "debs", PACKAGES / "wheels"
 BOOT_WITHIN_S = 60.0  # guards against hanging; a boot takes half a second, a stop one
 STOP_WITHIN_S = 20.0
+NAME = "marketd-machine-"  # of its folder and its cgroups, with something random behind it
+LEFT_AFTER_S = 3600.0  # what is younger may be about to boot
 SIGRTMIN_POWEROFF = signal.SIGRTMIN + 4  # systemd(1): starts poweroff.target
 # What a command inside sees; pip finds only what was fetched before.
 ENVIRONMENT = {
@@ -156,13 +160,13 @@ def running_machine(
     `keep` is a folder for what this one writes. The checkout is at /src, fetched packages are at
     /packages, `binds` are more folders of the host (path there: path inside), all read-only.
     """
-    folder = Path(tempfile.mkdtemp(prefix="marketd-machine-"))
+    folder = Path(tempfile.mkdtemp(prefix=NAME))
     Path(f"{folder}.console").touch()
     if keep is not None:
         for each in (keep, Path(f"{keep}.work")):
             each.mkdir(parents=True)
     seen = {ROOT: "/src", PACKAGES: "/packages", **binds}
-    cgroups = _make_cgroups(folder.name)
+    cgroups = make_cgroups(folder.name)
     try:
         machine = _boot(
             folder=folder,
@@ -228,7 +232,7 @@ def put_packages(machine: Machine) -> None:
 # --- cgroups ----------------------------------------------------------------------------------
 
 
-def _make_cgroups(name: str) -> list[Path]:
+def make_cgroups(name: str) -> list[Path]:
     """Make one for the machine in each hierarchy of the host, below the root of each."""
     made = []
     for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -249,8 +253,32 @@ def _make_cgroups(name: str) -> list[Path]:
 
 
 def _remove_cgroups(cgroups: Sequence[Path]) -> None:
+    """Remove them as soon as the machine's last process has ended: a killed one takes a moment."""
     for top in cgroups:
-        inside = [Path(found) for found, _, _ in os.walk(top, topdown=False)]
-        for each in inside:
-            with contextlib.suppress(OSError):  # what still ends there goes with the next boot of the host
-                each.rmdir()
+        wait_until(functools.partial(_is_removed, top), what=f"{top} is empty", within_s=STOP_WITHIN_S)
+
+
+def _is_removed(top: Path) -> bool:
+    for found, _, _ in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):  # somebody is still in it, or it went by itself
+            Path(found).rmdir()
+    return not top.exists()
+
+
+def sweep() -> None:
+    """Remove what killed test runs left: nobody is in it any more, and it is no news."""
+    old = time.time() - LEFT_AFTER_S
+    # os.walk, not glob: it takes no notice of what another test process removes meanwhile
+    below = [(Path(found), names) for found, names, _ in os.walk("/sys/fs/cgroup")]
+    tops = [folder / name for folder, names in below for name in names if name.startswith(NAME)]
+    for top in tops:
+        with contextlib.suppress(OSError):  # another one sweeps too
+            if top.stat().st_mtime < old and not any(each.read_text() for each in top.rglob("cgroup.procs")):
+                _is_removed(top)
+    in_use = {top.name for top in tops if top.exists()}
+    for console in Path(tempfile.gettempdir()).glob(f"{NAME}*.console"):
+        folder = console.with_suffix("")
+        with contextlib.suppress(OSError):
+            if console.stat().st_mtime < old and folder.name not in in_use:
+                folder.rmdir()
+                console.unlink()

@@ -4,6 +4,10 @@
 set -eu
 cd "$(dirname "$0")"
 
+# What compose mounts and copies is read by the containers' users, also where the clone was made for one user.
+chmod a+r ../60-marketd.cnf
+chmod a+rx health.sh
+
 # Only who may open the folder can read the files in it; the containers, which have users of their
 # own, get each file by itself.
 mkdir -p secrets

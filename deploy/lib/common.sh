@@ -9,7 +9,7 @@ PASSWORD=$ETC/db-password
 MADE=$ETC/installed # what this script made, so that it is known what may be deleted
 UNIT=/etc/systemd/system/marketd.service
 LINK=/usr/local/bin/marketd
-LOCK=/run/lock/marketd-install
+LOCK=/run/marketd-install.lock # not in /run/lock, where everybody may put a link in its place
 OWN_CNF=/etc/mysql/mariadb.conf.d/60-marketd.cnf
 
 changes=0

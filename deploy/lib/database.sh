@@ -65,9 +65,7 @@ sql() {
 make_account() {
     [ -e "$SETTINGS" ] && database_answers "$ETC" && return
     local socket
-    socket=$(echo 'SELECT @@socket;' | sql 2>/dev/null) ||
-        die "root cannot log in to the MySQL or MariaDB of this server. Is it running? Else make an account" \
-            "for marketd yourself and name it: --mysql-url mysql://USER@HOST/NAME; or use no server: --sqlite"
+    socket=$(socket_of_server) || exit 1
     mysql_url="mysql://$LOCAL_NAME@localhost/$LOCAL_NAME?unix_socket=$socket"
     made account || refuse_foreign_account
     record account
@@ -83,6 +81,19 @@ CREATE USER IF NOT EXISTS '$LOCAL_NAME'@'localhost' IDENTIFIED BY '$(cat "$PASSW
 ALTER USER '$LOCAL_NAME'@'localhost' IDENTIFIED BY '$(cat "$PASSWORD")';
 GRANT ALL PRIVILEGES ON \`$LOCAL_NAME\`.* TO '$LOCAL_NAME'@'localhost';
 END
+}
+
+# socket_of_server: where it is, once root can log in there.
+socket_of_server() {
+    echo 'SELECT @@socket;' | sql 2>/dev/null ||
+        die "root cannot log in to the MySQL or MariaDB of this server. Is it running? Else make an account" \
+            "for marketd yourself and name it: --mysql-url mysql://USER@HOST/NAME; or use no server: --sqlite"
+}
+
+# refuse_unusable_server: a server that is there already, before anything is made for nothing.
+refuse_unusable_server() {
+    socket_of_server >/dev/null || exit 1
+    made account || refuse_foreign_account
 }
 
 refuse_foreign_account() {

@@ -25,8 +25,9 @@ release_in_use() {
     basename "$target"
 }
 
+# is_complete NAME: whether it was built to the end, and runs: a new Python of the system may have ended that.
 is_complete() {
-    [ -e "$OPT/releases/$1/complete" ]
+    [ -e "$OPT/releases/$1/complete" ] && "$OPT/releases/$1/bin/marketd" --version >/dev/null 2>&1
 }
 
 refuse_other_release() {
@@ -50,8 +51,8 @@ build_release() {
     PYTHON=/usr/bin/python3 "$SOURCE/deploy/make_venv.sh" "$release" ||
         die "no environment could be made in $release: see above"
     crash_point built-half
-    "$release/bin/python" -m pip --quiet --disable-pip-version-check --no-cache-dir \
-        install "${copy}[rest]" 9>&- ||
+    "$release/bin/python" -I -m pip --quiet --disable-pip-version-check --no-cache-dir \
+        install "${copy}[rest]" ||
         die "marketd $1 could not be built: see above; what is installed was not touched"
     rm -rf "$copy"
     "$release/bin/marketd" --version >/dev/null || die "marketd $1 does not run: see above"

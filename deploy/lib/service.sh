@@ -70,6 +70,6 @@ marketd $(release_in_use) runs. What comes next:
   sudo marketd token set VENUE            where the venue needs an account's token
   sudo marketd check                      is all well? then: sudo systemctl reload marketd
   marketd status                          who is in which state
-  journalctl -u marketd -f                what happens
+  sudo journalctl -u marketd -f           what happens
 END
 }

@@ -23,12 +23,12 @@ check_system() {
     note "this is $name, on which nobody has tried this"
 }
 
-# check_disk FOLDER MB: refuse where its file system has less room.
+# check_disk FOLDER MB [HINT]: refuse where its file system has less room.
 check_disk() {
     local there=$1 free
     while [ ! -e "$there" ]; do there=$(dirname "$there"); done
     free=$(df --output=avail --block-size=1M "$there" | tail -n 1)
-    [ "$free" -ge "$2" ] || die "too little room in $there for $1: $((free)) MB are free, $2 MB are needed"
+    [ "$free" -ge "$2" ] || die "too little room in $there for $1: $((free)) MB are free, $2 MB are needed${3:-}"
 }
 
 is_installed() {
@@ -56,6 +56,7 @@ install_packages() {
 
 make_user() {
     id marketd >/dev/null 2>&1 || {
+        record user
         say "making the system user and group marketd"
         systemd-sysusers "$SOURCE/deploy/marketd.sysusers"
     }

@@ -4,13 +4,23 @@
 uninstall() {
     [ "$delete_data" = no ] || ask_to_delete
     [ ! -e "$PROGRESS" ] || note "an upgrade was interrupted and is given up; its backup is in $BACKUPS"
-    local url
-    url=$(sed -n "s/^ *url *= *[\"']\(mysql:.*\)[\"'].*/\1/p" "$SETTINGS" 2>/dev/null || true)
-    ! made account || url= # which is ours, and has lines of its own
+    local url='' chosen=()
+    read_choices
     remove_service
     remove_program
     if [ "$delete_data" = yes ]; then remove_data; fi
     say_what_stays
+}
+
+# read_choices: what the settings name elsewhere, which is the operator's to delete.
+read_choices() {
+    [ -e "$SETTINGS" ] || return 0
+    url=$(sed -n "s/^ *url *= *[\"']\(mysql:.*\)[\"'].*/\1/p" "$SETTINGS")
+    ! made account || url= # which is ours, and has lines of its own
+    mapfile -t chosen < <(
+        state_folder
+        sed -n "s|^ *url *= *[\"']sqlite://*\(/.*\)[\"'].*|\1|p" "$SETTINGS"
+    )
 }
 
 ask_to_delete() {
@@ -57,18 +67,28 @@ remove_data() {
         say "dropping the database $LOCAL_NAME and its account"
         drop_account || die "the database $LOCAL_NAME was not dropped: see above. No data were deleted"
     fi
-    local each
-    for each in "$ETC" "$STATE" "$BACKUPS"; do
-        [ ! -e "$each" ] || {
-            say "deleting $each"
-            rm -rf "$each"
-        }
-    done
-    ! id marketd >/dev/null 2>&1 || {
+    delete_folder "$STATE"
+    delete_folder "$BACKUPS"
+    ! made user || ! id marketd >/dev/null 2>&1 || {
         say "removing the user marketd"
         userdel marketd 2>/dev/null || true
         ! getent group marketd >/dev/null || groupdel marketd
     }
+    delete_folder "$ETC" # last: it knows what was made
+}
+
+# delete_folder FOLDER: a link alone, not what it leads to; of a file system of its own what is in it.
+delete_folder() {
+    [ -e "$1" ] || [ -L "$1" ] || return 0
+    say "deleting $1"
+    if [ -L "$1" ]; then
+        chosen+=("$(readlink -f "$1")")
+        rm -f "$1"
+    elif mountpoint --quiet "$1"; then
+        find "$1" -mindepth 1 -delete
+    else
+        rm -rf "$1"
+    fi
 }
 
 say_what_stays() {
@@ -79,6 +99,11 @@ say_what_stays() {
         what=${each#*:} each=${each%%:*}
         [ ! -e "$each" ] || echo "stays: $each ($what)"
     done
+    for each in "${chosen[@]}"; do
+        case $each in "$STATE" | "$STATE"/*) continue ;; esac
+        [ ! -e "$each" ] || echo "stays: $each, which you chose: journal, tokens or prices"
+    done
+    [ "$delete_data" = no ] || ! id marketd >/dev/null 2>&1 || echo "stays: the user marketd, which was there before"
     ! made account || echo "stays: the database $LOCAL_NAME and its account in MariaDB"
     [ -z "$url" ] || echo "stays: the database $url, which you made"
     [ "$delete_data" = yes ] || [ ! -e "$ETC" ] ||

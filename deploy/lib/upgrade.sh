@@ -12,6 +12,10 @@ upgrade() {
     new=$(release_name)
     if [ -e "$PROGRESS" ]; then
         resume
+    elif ! is_complete "$(release_in_use)"; then
+        die "marketd $(release_in_use) does not run any more, so it cannot make a backup (did the system get a" \
+            "new Python?). deploy/install.sh without --upgrade puts this clone's version in its place, with" \
+            "all settings and data; there is no way back from that"
     elif [ "$(release_in_use)" = "$new" ]; then
         note "marketd $new is installed already."
         return
@@ -27,7 +31,8 @@ begin() {
     from=$(release_in_use) to=$1
     refuse_open_trades
     check_disk "$OPT" "$ROOM_FOR_RELEASE_MB"
-    check_disk "$BACKUPS" $((ROOM_FOR_DATA_MB + $(size_of_database_mb)))
+    rm -f "$BACKUPS"/before-*.backup.new # of an upgrade that was killed
+    check_disk "$BACKUPS" $((ROOM_FOR_DATA_MB + $(size_of_database_mb))) "; backups of earlier upgrades may go"
     install_packages python3 python3-venv ca-certificates
     folder 0700 root:root "$BACKUPS"
     build_release "$to"
@@ -70,7 +75,7 @@ resume() {
 # refuse_open_trades: a restart with real money at stake is refused. Paper trades are settled later.
 refuse_open_trades() {
     local open
-    open=$( (marketd_of "$from" status --json 2>/dev/null || true) | "$OPT/releases/$from/bin/python" -c '
+    open=$( (marketd_of "$from" status --json 2>/dev/null || true) | "$OPT/releases/$from/bin/python" -I -c '
 import json, sys
 trading = json.loads(sys.stdin.read() or "{}").get("trading") or {}
 print(trading.get("open_real") or 0)')
@@ -81,7 +86,7 @@ print(trading.get("open_real") or 0)')
 # state_folder: where the state is, should somebody have moved it.
 state_folder() {
     local moved
-    moved=$(sed -n "s/^ *state_dir *= *[\"']\(.*\)[\"'].*/\1/p" "$SETTINGS")
+    moved=$(sed -n "s/^[[:blank:]]*state_dir[[:blank:]]*=[[:blank:]]*[\"']\([^\"']*\)[\"'].*/\1/p" "$SETTINGS")
     echo "${moved:-$STATE}"
 }
 
@@ -100,7 +105,9 @@ make_backup() {
     backup=$BACKUPS/before-$to-$since_us.backup
     say "backing up to $backup; marketd $from runs on meanwhile"
     marketd_of "$from" backup "$backup" ||
-        die "there is no backup, so marketd $from runs on and nothing was changed: see above"
+        die "there is no backup, so nothing was changed: see above. Where the fault is that version's own:" \
+            "deploy/install.sh --uninstall keeps settings and data, and deploy/install.sh then installs this" \
+            "clone's; there is no way back from that"
 }
 
 # --- there ----------------------------------------------------------------------------------------
@@ -127,8 +134,7 @@ finish() {
 }
 
 stop_service() {
-    systemctl is-active --quiet marketd || [ "$(systemctl show --property MainPID --value marketd)" != 0 ] ||
-        return 0
+    case $(systemctl show --property ActiveState --value marketd) in inactive | failed) return 0 ;; esac
     say "stopping marketd"
     systemctl stop marketd
 }
@@ -174,7 +180,7 @@ take_back() {
 }
 
 restore_backup() {
-    as_service "$OPT/releases/$from/bin/python" -m supervisor.commands.take_back "$backup" \
+    as_service "$OPT/releases/$from/bin/python" -I -m supervisor.commands.take_back "$backup" \
         --since-us "$since_us" ||
         die "the backup $backup could not be restored: see above. marketd is stopped, nothing is lost." \
             "deploy/install.sh --upgrade tries again"

@@ -8,7 +8,7 @@ import trio
 from actors.mailbox import BatchMailbox, Inbox, Mailbox
 from actors.writer import Writer
 from domain.database import Contact
-from domain.errors import StorageBusy
+from domain.errors import SchemaNewer, StorageBusy, flatten
 from domain.gaps import GapLedger
 from storage.settings import StorageSettings
 from storage.target import Target
@@ -35,6 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
         log = logs.open_log(level=settings.service.log_level)
         try:
             trio.run(_migrate, settings.storage, target, directory)
+        except BaseExceptionGroup as group:
+            newer = [error for error in flatten(group) if isinstance(error, SchemaNewer)]
+            if not newer:
+                raise
+            raise newer[0] from group
         finally:
             log.close()
     print(f"the schema of {target} is up to date")

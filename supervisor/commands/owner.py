@@ -4,7 +4,7 @@ import os
 import pwd
 from pathlib import Path
 
-from domain.errors import PermanentError
+from domain.errors import ConfigError, PermanentError
 
 ROOT = 0
 
@@ -27,3 +27,12 @@ def become_owner(state_dir: Path) -> None:
         os.setgroups([group])
     os.setgid(group)
     os.setuid(owner)
+
+
+def refuse_to_be_root(state_dir: Path) -> None:
+    """Raise ConfigError where root would run the daemon of somebody else, who cannot use what root leaves."""
+    if os.geteuid() == ROOT and state_dir.exists() and (owner := state_dir.stat().st_uid) != ROOT:
+        raise ConfigError(
+            f"{state_dir} belongs to uid {owner}, whose daemon root must not run: `systemctl start marketd`,"
+            " or name settings of your own with --config"
+        )

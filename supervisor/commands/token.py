@@ -11,6 +11,7 @@ from domain.clock import as_text, now_us
 from domain.errors import ConfigError, MarketdError, PermanentError
 from domain.token import clean_token, duration_text, expiry_us
 from supervisor import lock
+from supervisor.commands.owner import become_owner
 from supervisor.sections import Settings
 from supervisor.settings import find_config, load, state_dir
 from supervisor.token_files import READ_BYTES, make_folder, refresh_path, token_path, write_token
@@ -112,7 +113,9 @@ def _checked(text: str, *, what: str) -> str:
 
 def _store(path: Path, token: str, *, state_directory: Path) -> None:
     try:
-        make_folder(state_directory)
+        if path.is_relative_to(state_directory):
+            become_owner(state_directory)  # the daemon could put links in our way
+            make_folder(state_directory)
         write_token(path, token)
     except OSError as exc:
         raise MarketdError(f"{path} cannot be written: {exc.strerror or exc}") from exc

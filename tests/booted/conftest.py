@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from installing import Server
-from machines import Machine, demand_machines, kept_layer, put_packages, running_machine
+from machines import Machine, demand_machines, kept_layer, put_packages, running_machine, sweep
 from service import Service, install
 
 
 @pytest.fixture(autouse=True, scope="session")
 def machines_can_boot() -> None:
     demand_machines()
+    sweep()
 
 
 @pytest.fixture(scope="session")

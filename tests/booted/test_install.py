@@ -60,6 +60,11 @@ def test_given_again_it_changes_nothing_but_what_is_not_as_it_should_be(installe
     # what is not as it should be any more is put right
     machine.run("systemctl", "disable", "--now", "marketd")
     machine.run("rm", UNIT, PASSWORD_FILE, "/usr/local/bin/marketd")
+    # as the next Debian's Python does
+    machine.run("sh", "-c", "cd /opt/marketd/current/lib && mv python3.* python2.0")
+    refused = installed.script("--upgrade")
+    assert refused.returncode == 1
+    assert "deploy/install.sh without --upgrade" in refused.stderr
     installed.install()
     assert installed.is_active()
     assert installed.status()["writer"]["db"] == "up"
@@ -97,12 +102,31 @@ def test_uninstalling_keeps_what_is_yours_until_told_to_delete_it(installed: Ser
 
 
 def test_embedded_database_needs_no_server(server: Server) -> None:
-    server.install("--sqlite")
+    # through a link, with the habits of a developer in the environment
+    server.machine.run("ln", "--symbolic", "/src/deploy/install.sh", "/root/install-marketd")
+    server.machine.write("/root/attr.py", "raise SystemExit('not the one that was installed')\n")
+    habits = {"PYTHONPATH": "/root", "PYTHONHOME": "/nowhere", "PIP_USER": "1", "CDPATH": "/"}
+    done = server.machine.run("/root/install-marketd", "--sqlite", check=False, environment=habits)
+    assert done.returncode == 0, done.stderr
     assert server.status()["writer"]["db"] == "up"
     assert server.owner_and_mode(f"{STATE}/marketd.db") == "marketd:marketd 640"
     assert not server.exists("/lib/systemd/system/mariadb.service")
     assert not server.exists(PASSWORD_FILE)
     assert "Nothing to do" in server.install()
+    # what was there before, and what the operator chose himself, is not deleted
+    server.machine.run("sed", "--in-place", "/^user$/d", "/etc/marketd/installed")
+    server.machine.run("cp", "--recursive", STATE, "/srv/prices")
+    server.machine.run("cp", "--recursive", STATE, "/srv/linked")
+    server.machine.run("rm", "--recursive", BACKUPS)
+    server.machine.run("ln", "--symbolic", "/srv/linked", BACKUPS)
+    server.edit(CONFIG, "[service]\n", '[service]\nstate_dir = "/srv/prices"\n')
+    said = server.install("--uninstall", "--delete-data", "--yes")
+    for kept in ("/srv/prices", "/srv/linked"):
+        assert f"stays: {kept}" in said
+        assert server.exists(f"{kept}/marketd.db")
+    assert "stays: the user marketd" in said
+    assert server.machine.run("id", "marketd").returncode == 0
+    assert not any(server.exists(path) for path in (CONFIG, STATE, BACKUPS))
 
 
 def test_a_server_that_is_there_keeps_its_configuration_and_its_databases(server: Server) -> None:
@@ -129,7 +153,8 @@ def test_a_server_that_is_there_keeps_its_configuration_and_its_databases(server
     assert "1045" in refused.stderr  # access denied
     assert not server.exists(CONFIG)
     assert not server.exists(UNIT)
-    said = server.install("--mysql-url", url, text="se'cret %\n")
+    server.machine.write("/root/mine/secret", "se'cret %\n", mode=0o600)
+    said = server.install("--mysql-url", url, "--mysql-password-file", "../root/mine/secret")
     assert server.status()["writer"]["db"] == "up"
     assert server.owner_and_mode(PASSWORD_FILE) == "root:root 600"
     assert "cret %" not in said + server.machine.path(CONFIG).read_text()
@@ -141,6 +166,7 @@ def test_a_server_that_is_there_keeps_its_configuration_and_its_databases(server
     refused = server.script()
     assert refused.returncode == 1
     assert "database marketd" in refused.stderr
+    assert not server.exists("/opt/marketd")
     assert "--mysql-url" in refused.stderr
 
 
@@ -174,6 +200,6 @@ def test_what_cannot_be_done_is_refused_before_anything_changes(server: Server) 
     refused("--sqlite", names="this is Gentoo Linux")
     refused("--sqlite", "--untested-system", names="too little room in /opt/marketd")
     second = machine.run(
-        "flock", "/run/lock/marketd-install", "/src/deploy/install.sh", "--untested-system", check=False
+        "flock", "/run/marketd-install.lock", "/src/deploy/install.sh", "--untested-system", check=False
     )
     assert "another deploy/install.sh is running" in second.stderr

@@ -125,6 +125,22 @@ def test_secrets_stand_nowhere_else(service: Service) -> None:
         assert TOKEN not in text
 
 
+def test_who_has_taken_over_the_service_gains_nothing_by_a_token_that_root_stores(service: Service) -> None:
+    service.configure(protocol="olymptrade", source="quotes")
+    service.start()
+    etc = service.machine.said("stat", "--format=%U %a", "/etc")
+    for link, target in (("tokens", "/etc"), ("tokens/sim", "/etc/shadow")):
+        folder = f"{STATE_DIR}/{link}".rpartition("/")[0]
+        prepare = f"rm -rf {STATE_DIR}/tokens; mkdir -p -m 0700 {folder}; ln -s {target} {STATE_DIR}/{link}"
+        assert as_user(service, "marketd", "sh", "-euc", prepare) == (0, "")
+        shadow = service.machine.said("sha256sum", "/etc/shadow")
+        done = service.machine.run("marketd", "token", "set", "sim", text=f"{TOKEN}\n", check=False)
+        assert done.returncode == 1, done.stdout
+        assert "Traceback" not in done.stderr
+        assert service.machine.said("stat", "--format=%U %a", "/etc") == etc
+        assert service.machine.said("sha256sum", "/etc/shadow") == shadow
+
+
 def test_root_s_own_commands_find_database_and_password(service: Service) -> None:
     service.configure(symbols=("EURUSD",))
     service.start()
@@ -134,6 +150,10 @@ def test_root_s_own_commands_find_database_and_password(service: Service) -> Non
     service.stop()
     code, said = service.command("migrate")
     assert code == 0, said
+    # but root does not run it in the service's place
+    done = service.machine.run("timeout", "30", "marketd", "run", check=False)
+    assert (done.returncode, "systemctl start marketd" in done.stderr) == (78, True)
+    assert service.machine.said("find", STATE_DIR, "-user", "root") == ""
 
 
 # --- the control socket -----------------------------------------------------------------------

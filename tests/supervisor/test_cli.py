@@ -1,7 +1,9 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,17 @@ def test_migrate_makes_the_schema_and_exits_0(tmp_path: Path) -> None:
     done = marketd("migrate", "--state-dir", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "marketd.db").exists()
+
+
+def test_migrate_of_a_newer_schema_exits_78_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "marketd.toml").touch()
+    assert marketd("migrate", "--state-dir", str(tmp_path), cwd=tmp_path).returncode == 0
+    with closing(sqlite3.connect(tmp_path / "marketd.db", isolation_level=None)) as database:
+        database.execute("INSERT INTO schema_version VALUES (99, 0)")
+    done = marketd("migrate", "--state-dir", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 78
+    assert "version 99" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_migrate_beside_a_daemon_exits_1(tmp_path: Path) -> None:
