@@ -19,6 +19,7 @@ from domain.events import Event, emit
 from domain.token import duration_text
 from supervisor import oom, run_record
 from supervisor.last_run import SETTINGS_EXIT, Evidence, LastRun, judge
+from supervisor.log_lines import as_utf8
 from supervisor.memory import rss_bytes
 from supervisor.pause import bad_ends_after, pause_s
 from supervisor.policy import SupervisionSettings
@@ -113,6 +114,8 @@ class Life:
 
     async def show_life(self) -> None:
         """Leave a sign of life now and then, for ever: after a power loss nobody else knows when it was."""
+        if self._alive is None:
+            await trio.sleep_forever()
         due_at = trio.current_time() + SIGN_EVERY_S
         while True:
             await trio.sleep(LOOK_EVERY_S)
@@ -133,7 +136,8 @@ class Life:
         record = self._record
         if record is None or record.ended is not None:
             return
-        ended = Ended(how=how, exit_code=exit_code, words=words, at_us=now_us())
+        text = as_utf8(words).decode()  # a file's name may have any bytes in it
+        ended = Ended(how=how, exit_code=exit_code, words=text, at_us=now_us())
         self._record = attrs.evolve(record, ended=ended)
         write = partial(_write_end, self.state_dir, self._record)
         writer = threading.Thread(target=write, name="last words", daemon=True)

@@ -148,12 +148,8 @@ def read_catalog(state_dir: Path, venue: str) -> Catalog:
     return catalog_in(content)
 
 
-def write_catalog(state_dir: Path, catalog: Catalog) -> None:
-    """Write it to a new file and rename it; not synced: the venue tells it again."""
-    _write(path_of(state_dir, catalog.venue), msgspec.json.encode(content_of(catalog)))
-
-
 def _write(path: Path, content: bytes) -> None:
+    """Write it to a new file and rename it; not synced: the venue tells it again."""
     fresh = path.with_suffix(".new")
     fresh.write_bytes(content)
     fresh.rename(path)

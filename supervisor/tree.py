@@ -153,8 +153,7 @@ class Tree:
     def _open_control(self, handle: Handle) -> None:
         control = Control(path=self.state_dir / "control.sock", handle=guarded("control", handle))
         control.listen()  # here, so that a path that will not do is said at once
-        policy = RestartPolicy(settings=self.settings.supervision)
-        self._start(Child(name="control", run=control.run, row=ChildRow(name="control"), policy=policy))
+        self._start_helper("control", control.run)
 
     def stop(self, why: str = "") -> None:
         """Ask for an ordered stop; the first word on why counts."""
@@ -197,15 +196,13 @@ class Tree:
 
     async def _grow_all(self) -> None:
         """Add all venues and markets; start them when it is known where they ended last time."""
-        policy = RestartPolicy(settings=self.settings.supervision)
-        self._start(Child(name="recall", run=self.recall.run, row=ChildRow(name="recall"), policy=policy))
-        self._start(Child(name="memory", run=self.memory.run, row=ChildRow(name="memory"), policy=policy))
-        self._start(Child(name="files", run=self.files.run, row=ChildRow(name="files"), policy=policy))
-        self._start(Child(name="pulse", run=self.pulse.run, row=ChildRow(name="pulse"), policy=policy))
+        self._start_helper("recall", self.recall.run)
+        self._start_helper("memory", self.memory.run)
+        self._start_helper("files", self.files.run)
+        self._start_helper("pulse", self.pulse.run)
         self.pause.begin()
-        self._is_growing = self.pause.left_s() > 0  # then tokens are asked for by nobody either
-        self._start(Child(name="tokens", run=self.tokens.run, row=ChildRow(name="tokens"), policy=policy))
-        self._is_growing = True
+        self._is_growing = True  # from here on they talk to venues, and wait for the pause
+        self._start_helper("tokens", self.tokens.run)
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)
         for spec in market_specs(self.settings):
@@ -216,6 +213,11 @@ class Tree:
             self._nursery.start_soon(self._start_after_pause, name="pause")
         else:
             self._start_children()
+
+    def _start_helper(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Start a child that there is one of, which nobody stops or starts by hand."""
+        policy = RestartPolicy(settings=self.settings.supervision)
+        self._start(Child(name=name, run=run, row=ChildRow(name=name), policy=policy))
 
     async def _start_after_pause(self) -> None:
         await self.pause.over()

@@ -125,6 +125,13 @@ class MariaDB:
         self.execute("SET GLOBAL read_only = 0")
         self.execute("SET GLOBAL max_connections = 50")
 
+    def wait_alone(self) -> None:
+        """Wait until nobody but root is connected: who was killed may still be on the way out."""
+        deadline = time.monotonic() + START_WITHIN_S
+        while self.status("Threads_connected") > 1:
+            assert time.monotonic() < deadline, self.execute("SHOW FULL PROCESSLIST")
+            time.sleep(0.01)
+
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a statement as root, on the one connection that is root's; return its rows."""
         with self._admin.cursor() as cursor:

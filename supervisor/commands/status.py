@@ -69,73 +69,71 @@ def _log_lines(status: dict[str, Any]) -> list[str]:
 
 
 def as_text(status: dict[str, Any]) -> str:
-    """Return the status for people: a summary, then a line per connection and per market."""
-    markets = status["markets"]
-    live = sum(row["state"] == "live" for row in markets)
+    """Return the status for people: a summary, then a line per venue, connection and market."""
+    tables = (_venues(status["venues"]), _connections(status["connections"]), _markets(status["markets"]))
+    return "\n".join([*_summary(status), *(line for table in tables for line in ("", *table))])
+
+
+def _summary(status: dict[str, Any]) -> list[str]:
     writer, process = status["writer"], status["process"]
+    live = sum(row["state"] == "live" for row in status["markets"])
     database = writer["db"] + (f" ({writer['db_reason']})" if writer["db_reason"] else "")
     drain = ", drain on" if status["trading"]["drain"] else ""
     switch = ", kill switch on" if status["trading"]["kill_switch"] else ""
-    lines = [
+    return [
         f"marketd {status['version']}, pid {status['pid']}, {status['mode']} trading{drain}{switch}",
-        f"{live} of {len(markets)} markets live; database {database}; {writer['accepted']} ticks accepted, "
-        f"{writer['stored']} stored, {writer['dropped']} dropped",
+        f"{live} of {len(status['markets'])} markets live; database {database}; "
+        f"{writer['accepted']} ticks accepted, {writer['stored']} stored, {writer['dropped']} dropped",
         _journal_line(writer),
         *_last_run_lines(status),
         f"{_memory(process)}, {process['threads']} threads, {process['fds']} files, "
         f"loop lag {process['loop_lag_ms']} ms",
         *_log_lines(status),
-        "",
-        *as_table(
-            ("VENUE", "PROTOCOL", "LISTED", "OPEN", "CLOCK ms", "TOKEN"),
-            [
-                (
-                    row["name"],
-                    row["protocol"],
-                    row["markets"] or None,
-                    row["open"] if row["markets"] else None,
-                    None if row["skew_ms"] is None else f"{row['skew_ms']:+.0f}",
-                    _token_cell(row["token"]),
-                )
-                for row in status["venues"]
-            ],
-        ),
-        "",
-        *as_table(
-            ("CONNECTION", "STATE", "MARKETS", "FRAMES", "UNKNOWN", "RESTARTS", "RTT ms", "REASON"),
-            [
-                (
-                    row["name"],
-                    row["state"],
-                    row["markets"],
-                    row["frames"],
-                    row["unknown_frames"],
-                    row["restarts"],
-                    row["rtt_ms"],
-                    row["reason"],
-                )
-                for row in status["connections"]
-            ],
-        ),
-        "",
-        *as_table(
-            ("MARKET", "STATE", "PRICE", "AGE s", "TICKS", "RESTARTS", "GAPS", "REASON"),
-            [
-                (
-                    row["id"],
-                    row["state"],
-                    row["price"] if row["price"] is None else f"{row['price']:.10g}",
-                    None if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f}",
-                    row["ticks"],
-                    row["restarts"],
-                    row["gaps"],
-                    row["reason"],
-                )
-                for row in markets
-            ],
-        ),
     ]
-    return "\n".join(lines)
+
+
+def _venues(rows: list[dict[str, Any]]) -> list[str]:
+    return as_table(
+        ("VENUE", "PROTOCOL", "LISTED", "OPEN", "CLOCK ms", "TOKEN"),
+        [
+            (
+                row["name"],
+                row["protocol"],
+                row["markets"] or None,
+                row["open"] if row["markets"] else None,
+                None if row["skew_ms"] is None else f"{row['skew_ms']:+.0f}",
+                _token_cell(row["token"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _connections(rows: list[dict[str, Any]]) -> list[str]:
+    names = ("name", "state", "markets", "frames", "unknown_frames", "restarts", "rtt_ms", "reason")
+    return as_table(
+        ("CONNECTION", "STATE", "MARKETS", "FRAMES", "UNKNOWN", "RESTARTS", "RTT ms", "REASON"),
+        [tuple(row[name] for name in names) for row in rows],
+    )
+
+
+def _markets(rows: list[dict[str, Any]]) -> list[str]:
+    return as_table(
+        ("MARKET", "STATE", "PRICE", "AGE s", "TICKS", "RESTARTS", "GAPS", "REASON"),
+        [
+            (
+                row["id"],
+                row["state"],
+                row["price"] if row["price"] is None else f"{row['price']:.10g}",
+                None if row["age_ms"] is None else f"{row['age_ms'] / 1000:.1f}",
+                row["ticks"],
+                row["restarts"],
+                row["gaps"],
+                row["reason"],
+            )
+            for row in rows
+        ],
+    )
 
 
 def _token_cell(token: dict[str, Any]) -> str | None:

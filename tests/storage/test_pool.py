@@ -62,8 +62,7 @@ def test_our_counts_are_the_servers(mariadb: MariadbDatabase) -> None:
     with open_store(mariadb.target) as migrating:
         migrating.pool.run(nothing)
     server = mariadb.server
-    # Whom an earlier test killed may still be on its way out: then there is more than the one who asks.
-    wait_until(lambda: server.status("Threads_connected") == 1)
+    server.wait_alone()
     with open_store(mariadb.target) as store:
         connections, questions = server.status("Connections"), server.status("Questions")
         store.pool.run(nothing)

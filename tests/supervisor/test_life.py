@@ -51,6 +51,13 @@ def test_an_end_is_told_to_the_next_run(tmp_path: Path) -> None:
     assert last.started_us <= last.ended_us
 
 
+def test_words_that_no_text_can_hold_are_told_to_the_next_run(tmp_path: Path) -> None:
+    """Such as the name of a file that is in no encoding."""
+    begin(tmp_path).end(how=End.CRASH, exit_code=1, words=os.fsdecode(b"no such file: \xff"))
+    last = begin(tmp_path).last
+    assert (last.end, last.detail) == (End.CRASH, "no such file: \\udcff")
+
+
 def test_an_exception_that_passes_by_is_told_to_the_next_run(tmp_path: Path) -> None:
     first = begin(tmp_path)
     with pytest.raises(ExceptionGroup), first.lived():

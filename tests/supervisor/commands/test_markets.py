@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from domain.errors import MarketdError
@@ -10,7 +11,7 @@ from domain.instruments import Catalog, Instrument, Listing
 from supervisor import visit
 from supervisor.client import NoAnswer
 from supervisor.commands import markets
-from supervisor.listings import write_catalog
+from supervisor.listings import content_of, path_of
 from supervisor.lock import held
 
 
@@ -42,7 +43,7 @@ def words(folder: Path) -> argparse.Namespace:
 def remember(state: Path) -> None:
     catalog = Catalog(venue="sim")
     catalog.take(Listing((Instrument("EURUSD", "EUR/USD"),), is_whole=True), at_us=1)
-    write_catalog(state, catalog)
+    path_of(state, "sim").write_bytes(msgspec.json.encode(content_of(catalog)))
 
 
 def test_where_no_daemon_runs_the_venue_is_asked_and_then_the_memory(
