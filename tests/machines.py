@@ -24,6 +24,13 @@ ROOT = Path(__file__).parent.parent
 BOOT = Path(__file__).with_name("boot_machine.sh")
 PACKAGES = ROOT / ".cache/machine"  # what tests/fetch_packages.sh fetched
 DEBS, WHEELS = PACKAGES / "debs", PACKAGES / "wheels"
+# The service, or a database server with its unit.
+NOT_ON_A_CLEAN_ONE = (
+    "/opt/marketd",
+    "/etc/marketd",
+    "/lib/systemd/system/mariadb.service",
+    "/lib/systemd/system/mysql.service",
+)
 BOOT_WITHIN_S = 60.0  # guards against hanging; a boot takes half a second, a stop one
 STOP_WITHIN_S = 20.0
 NAME = "marketd-machine-"  # of its folder and its cgroups, with something random behind it
@@ -51,6 +58,8 @@ def demand_machines() -> None:
         why = "systemd is not installed: make machine"
     elif not (PACKAGES / "fetched").exists():
         why = "the packages for a machine are not there: make machine"
+    elif taken := [path for path in NOT_ON_A_CLEAN_ONE if Path(path).exists()]:
+        why = f"a machine over this host would not be a clean one: {', '.join(taken)} is there"
     else:
         return
     if os.environ.get("CI"):
