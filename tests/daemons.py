@@ -22,6 +22,9 @@ from venues.simulated.prices import FX_PAIRS
 MARKETD = Path(sys.executable).with_name("marketd")
 WITHIN_S = 45.0  # a guard against hanging: what is waited for takes a second or two
 LOOK_EVERY_S = 0.03
+# The main thread, the log's, and one at most to accept, to store, to read, to write small files, to save what
+# is desired, and to show life. An idle one ends after ten seconds, so how many there are goes up and down.
+MOST_THREADS = 8
 CLOSED_PORT_URL = "ws://127.0.0.1:1/stream"  # tcpmux: nobody listens there
 
 FIVE = ("EURUSD", "GBPUSD", "USDJPY", "AUDUSD", "USDCAD")  # markets, where 27 would tell no more

@@ -12,6 +12,7 @@ import trio_websocket
 from daemons import (
     CLOSED_PORT_URL,
     FIVE,
+    MOST_THREADS,
     WITHIN_S,
     Daemon,
     Settings,
@@ -273,7 +274,7 @@ def live_through_an_outage(workshop: Workshop, mariadb: MariadbDatabase, *, atte
     )
     # A busy loop takes all of the time; the attempts themselves about a hundredth.
     assert daemon.cpu_s() - cpu_s < (time.monotonic() - begun_at) / 2
-    assert during["process"]["threads"] <= before["process"]["threads"]
+    assert during["process"]["threads"] <= MOST_THREADS
     assert during["process"]["fds"] <= before["process"]["fds"] + 2  # those of the attempts under way
     assert during["process"]["rss_bytes"] < before["process"]["rss_bytes"] + 8 * 2**20
     mariadb.server.start()
@@ -301,9 +302,6 @@ def test_outage_of_five_minutes_is_lived_through(workshop: Workshop, mariadb: Ma
 # RSS comes in pages and arenas, and grows until every cache has been full once: by 1 MiB in the ten
 # seconds that sixty take. A socket with its session is 22 KB, so one left behind each time shows.
 GROWTH_BYTES = {60: 2 * 2**20, 1_000: 4 * 2**20}
-# The main thread, the log's, and one at most to accept, to store, to read, to write small files, to save what
-# is desired, and to show life. An idle one ends after ten seconds, so how many there are goes up and down.
-MOST_THREADS = 8
 CUT_EVERY_S = 1.6  # all sockets; they are back after at most one second of backoff
 SPARE_CUTS = 2  # who is not back yet on a busy machine misses one
 MOST_CONNECTS = 200  # that we allow ourselves in five minutes at this venue
