@@ -102,7 +102,8 @@ async def test_while_memory_is_short_gaps_wait_and_feeds_go_on(
     monkeypatch.setattr(actors.backfill, "LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(supervisor.memory, "LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(supervisor.memory, "CALM_S", 0.1)
-    faults = (Fault(kind=Kind.REFUSE, at_s=0.5, duration_s=0.5),)
+    # late enough for a busy machine: a market that had no price before the cut has no gap
+    faults = (Fault(kind=Kind.REFUSE, at_s=2.0, duration_s=0.5),)
     used = 90
 
     def fills() -> set[str]:
