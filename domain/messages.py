@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import attrs
 
 from domain.errors import MarketdError
+from domain.trades import LedgerRow
 
 
 class Answerable(Protocol):
@@ -70,3 +71,14 @@ class ActorEvent:
     actor: str
     event: str
     detail: str
+
+
+@attrs.frozen(kw_only=True)
+class KeepLedger:
+    """Rows for the money lane, in their order; `answer` is set once they are on disk, or fails.
+
+    Where it fails they are not kept, and whoever sent them has them still.
+    """
+
+    rows: tuple[LedgerRow, ...]
+    answer: Answerable | None = None
