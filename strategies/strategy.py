@@ -25,7 +25,6 @@ MOST_INPUTS = 20
 MOST_INPUT_CHARACTERS = 2_000  # of all inputs of a decision, as JSON
 MOST_NAME_CHARACTERS = 40
 MOST_CANDLES = 5_000  # that a strategy may have kept for it: 1 MB a market
-RESTART_AFTER = 5  # timeframes between two candles beyond which a built-in starts over
 
 
 @attrs.frozen(kw_only=True)
@@ -158,9 +157,9 @@ class View:
         self._closed.clear()
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, slots=False)
 class Strategy:
-    """What every strategy derives from, as an attrs class whose fields are its own settings.
+    """What every strategy derives from. Its annotated fields are its own keys in `[strategies.NAME]`.
 
     Override what you need. A method that raises, runs longer than a second or is slow again and again
     has the strategy set aside on its market; the market's prices are recorded all the same.
@@ -171,6 +170,12 @@ class Strategy:
         validator=attrs.validators.and_(attrs.validators.ge(1), attrs.validators.le(86_400)),
         metadata={"help": "length of the candles it is shown, in seconds"},
     )
+
+    def __attrs_post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Set up its own state; called once before anything else. ValueError says that keys are wrong."""
 
     @property
     def warm_up_candles(self) -> int:
