@@ -13,30 +13,25 @@ from storage.session import Row, Session
 MOST_NEWEST = 5_000  # a month of a trade every nine minutes; 3 MB
 MOST_OLDER = 64  # of a strategy on a market: longer runs of losses and refusals are forgotten in the end
 
-# `chosen` are ids of trades. The newest are chosen first: MariaDB would read all by their markets.
-POSITIONS = """
-    SELECT trade.id, signal_id, symbol, venue, trade.mode, venue_trade_id, trade.direction, stake,
-        currency, payout_percent, state, intended_us, sent_us, opened_us, open_price, expires_us,
-        settled_us, close_price, close_source, profit, `signal`.strategy, `signal`.expiry_s, `signal`.ts_us
-    FROM {chosen} AS chosen JOIN trade ON trade.id = chosen.id
-    JOIN market ON market.id = trade.market_id LEFT JOIN `signal` ON `signal`.id = trade.signal_id
-"""
-UNDER_WAY = POSITIONS.format(
-    chosen="""(SELECT id FROM trade WHERE mode = ? AND (state IN ('intended', 'sent', 'open', 'unknown')
-        OR (state = 'foreign' AND settled_us IS NULL)))"""
+# To be gone on with. Every trade has its market: left joins, so that trades are looked at first, in the
+# order of their index. (MariaDB would sort all trades of each market.)
+TRADES = (
+    "SELECT trade.id, signal_id, symbol, venue, trade.mode, venue_trade_id, trade.direction, stake, "
+    "currency, payout_percent, state, intended_us, sent_us, opened_us, open_price, expires_us, settled_us, "
+    "close_price, close_source, profit, `signal`.strategy, `signal`.expiry_s, `signal`.ts_us FROM trade "
+    "LEFT JOIN market ON market.id = trade.market_id LEFT JOIN `signal` ON `signal`.id = trade.signal_id "
 )
-NEWEST = POSITIONS.format(
-    chosen="(SELECT id FROM trade WHERE mode = ? ORDER BY intended_us DESC, id DESC LIMIT ?)"
+UNDER_WAY = TRADES + (
+    "WHERE trade.mode = ? AND (state IN ('intended', 'sent', 'open', 'unknown') "
+    "OR (state = 'foreign' AND settled_us IS NULL))"
 )
-OLDER = POSITIONS.format(
-    chosen="""(SELECT id FROM (
-        SELECT trade.id, ROW_NUMBER() OVER (
-            PARTITION BY strategy, trade.market_id ORDER BY intended_us DESC, trade.id DESC
-        ) AS place
-        FROM trade JOIN `signal` ON `signal`.id = trade.signal_id
-        WHERE trade.mode = ? AND intended_us <= ?
-    ) AS ranked WHERE place <= ?)"""
+NEWEST = TRADES + "WHERE trade.mode = ? ORDER BY intended_us DESC, trade.id DESC LIMIT ?"
+RANKED = (
+    "SELECT trade.id, ROW_NUMBER() OVER "
+    "(PARTITION BY strategy, trade.market_id ORDER BY intended_us DESC, trade.id DESC) AS place "
+    "FROM trade JOIN `signal` ON `signal`.id = trade.signal_id WHERE trade.mode = ? AND intended_us <= ?"
 )
+OLDER = TRADES + f"JOIN ({RANKED}) AS ranked ON ranked.id = trade.id WHERE place <= ?"
 # There are few amounts, and many trades.
 PROFITS = "SELECT profit, COUNT(*) FROM trade WHERE mode = ? AND profit IS NOT NULL GROUP BY profit"
 
@@ -65,7 +60,7 @@ def total_profit(session: Session, *, mode: Mode) -> Decimal:
 
 
 def as_position(row: Row) -> Position:
-    """Return the trade of a row of `POSITIONS`, with what its signal says of it."""
+    """Return the trade of a row of `TRADES`, with what its signal says of it."""
     id_, signal_id, symbol, venue, *rest = row
     *fields, strategy, expiry_s, ts_us = rest
     trade = Trade(id_, signal_id, market_id(symbol=symbol, venue=venue), *fields)
