@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 from domain.trades import Position
 from strategies.statistics import Figures
 from supervisor.reports.markup import add
-from supervisor.reports.words import gain, moment, money, percent, price
+from supervisor.reports.words import gain, moment, money, payout, percent, price
 
 FIGURES = (
     "TRADES", "WON", "LOST", "TIED", "VOID", "WIN RATE", "95 % INTERVAL", "BREAK-EVEN", "PROFIT",
@@ -98,7 +98,7 @@ def _trade_cells(each: Position, *, zone: datetime.tzinfo) -> tuple[str, ...]:
         trade.state,
         "–" if trade.profit is None else gain(trade.profit),
         money(trade.stake),
-        f"{trade.payout_percent:g} %",
+        payout(trade.payout_percent),
         moment(trade.opened_us, zone=zone),
         price(trade.open_price),
         moment(trade.expires_us, zone=zone),

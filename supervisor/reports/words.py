@@ -9,8 +9,11 @@ MINUS = "−"
 
 
 def money(amount: Decimal) -> str:
-    """Return an amount to the cent, with thousands set apart."""
-    return f"{amount.quantize(CENT):,f}".replace("-", MINUS)
+    """Return an amount with all its digits, at least to the cent, thousands set apart."""
+    exact = amount.normalize()
+    if exact == exact.quantize(CENT):
+        exact = exact.quantize(CENT)
+    return f"{exact:,f}".replace("-", MINUS)
 
 
 def gain(amount: Decimal) -> str:
@@ -21,6 +24,11 @@ def gain(amount: Decimal) -> str:
 def percent(rate: float | None) -> str:
     """Return a rate from 0 to 1 in percent, a dash where there is none."""
     return "–" if rate is None else f"{rate * 100:.1f} %"
+
+
+def payout(value: float) -> str:
+    """Return a payout in percent with every digit, so that it can be reckoned with."""
+    return f"{str(value).removesuffix('.0')} %"
 
 
 def price(value: float | None) -> str:
