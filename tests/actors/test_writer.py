@@ -483,7 +483,7 @@ async def test_tables_that_were_all_dropped_get_made_again(mariadb: MariadbDatab
     async with running_writer(tmp_path, mariadb.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         for (table,) in mariadb.query("SHOW TABLES"):
-            mariadb.query(f"DROP TABLE {table}")
+            mariadb.query(f"DROP TABLE `{table}`")
         running.ticks.put_nowait(ticks)
         await running.until_stored(len(ticks))
     assert stored_ticks(mariadb) == in_order(ticks)
