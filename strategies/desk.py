@@ -150,10 +150,17 @@ class Desk:
 
     def take(self, tick: Tick) -> list[Outcome | Wish]:
         """Take the next tick; return what it settles and opens, and then what strategies wish for."""
-        ts_us = tick.ts_us
-        if ts_us < self._last_us:
+        if tick.ts_us < self._last_us:
             self.late += 1
             return []
+        happened = self.build(tick)
+        for seat in self._tick_seats:
+            happened += self._ask(seat, seat.strategy.on_tick, tick, tick)
+        return happened
+
+    def build(self, tick: Tick) -> list[Outcome | Wish]:
+        """Take a price that is none of its own, for the book and the candles: a recorded candle's, say."""
+        ts_us = tick.ts_us
         passed = self._gaps.pass_time(ts_us) if self._gaps.has_news else None
         if passed:
             self._pass_gaps(passed)
@@ -164,8 +171,6 @@ class Desk:
                 happened += self._turn(track, tick)
             else:
                 track.builder.add(tick)
-        for seat in self._tick_seats:
-            happened += self._ask(seat, seat.strategy.on_tick, tick, tick)
         return happened
 
     # --- within ---------------------------------------------------------------------------------

@@ -93,10 +93,9 @@ class Trading:
 
     def decide(self, wish: Wish, conditions: Conditions) -> Decided:
         """Return what becomes of a wish. A signal that is known already is ignored."""
-        signal_id = stable_id("signal", wish.strategy, wish.market, wish.ts_us, wish.seq)
-        if signal_id in self._signals:
+        signal_id = self._take_note(wish)
+        if signal_id is None:
             return Decided()
-        self._know(signal_id)
         self.positions.forget_old(now_us=wish.now_us, zone=self.limits.zone)
         if wish.strategy not in self.account.plans:
             return _refuse(wish, signal_id, _not_any_longer(wish.strategy))
@@ -107,6 +106,11 @@ class Trading:
         if isinstance(verdict, Refused):
             return _refuse(wish, signal_id, verdict)
         return self._intend(wish, signal_id, verdict)
+
+    def refuse(self, wish: Wish, refused: Refused) -> Decided:
+        """Refuse a wish that nobody can look at, for a reason from outside."""
+        signal_id = self._take_note(wish)
+        return Decided() if signal_id is None else _refuse(wish, signal_id, refused)
 
     def _intend(self, wish: Wish, signal_id: int, approved: Approved) -> Decided:
         trade = Trade(
@@ -130,6 +134,14 @@ class Trading:
             rows=(_signal_row(wish, signal_id, approved), trade, event),
             order=Order(position=position, send_by_us=wish.now_us + SEND_WITHIN_US),
         )
+
+    def _take_note(self, wish: Wish) -> int | None:
+        """Return a signal's id, None where it is known already."""
+        signal_id = stable_id("signal", wish.strategy, wish.market, wish.ts_us, wish.seq)
+        if signal_id in self._signals:
+            return None
+        self._know(signal_id)
+        return signal_id
 
     def _know(self, signal_id: int) -> None:
         self._signals[signal_id] = None
