@@ -13,15 +13,8 @@ from storage.settings import StorageSettings
 from supervisor.market_specs import MarketSpec, check_across, market_specs
 from supervisor.policy import SupervisionSettings
 from supervisor.read_section import nearest, read_named, read_section, shown
-from supervisor.sections import (
-    AlertsSettings,
-    DoorSettings,
-    MarketsSettings,
-    ServiceSettings,
-    Settings,
-    StrategySettings,
-    TradingSettings,
-)
+from supervisor.sections import AlertsSettings, DoorSettings, MarketsSettings, ServiceSettings, Settings
+from supervisor.trading_sections import StrategySettings, TradingSettings
 from venues.settings import VenueSettings
 
 __all__ = [
@@ -56,11 +49,11 @@ SECTIONS: Mapping[str, type[Any]] = {
 NAMED_SECTIONS: Mapping[str, type[Any]] = {"venues": VenueSettings, "strategies": StrategySettings}
 
 # What is accepted but does nothing yet: whole sections, and keys of the others.
-UNUSED_SECTIONS = ("strategies", "trading", "door", "alerts")
+UNUSED_SECTIONS = ("door", "alerts")
 UNUSED_KEYS = {
-    "service": ("language", "zone"),
+    "service": ("language",),
     "venues": ("account",),
-    "markets": ("strategies",),
+    "trading": ("count_foreign_trades",),
 }
 
 

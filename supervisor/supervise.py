@@ -34,6 +34,15 @@ async def outcome_of(name: str, run: Callable[[], Awaitable[None]]) -> Exception
     return None
 
 
+def failure_of(call: Callable[[], object]) -> BaseException | None:
+    """Call something of a user's, such as a file of theirs; return what it failed with."""
+    try:
+        call()
+    except (Exception, SystemExit) as error:
+        return error
+    return None
+
+
 def guarded(
     name: str, call: Callable[Arguments, Awaitable[Result]]
 ) -> Callable[Arguments, Awaitable[Result]]:
