@@ -102,8 +102,7 @@ class Accepting:
         while not finishing.is_set():
             self.due_at = trio.current_time() + flush_after_s
             self._woken = trio.Event()
-            # Neither a flood nor the ledger waits.
-            if self._inbox.ticks.used < self.rows_at_once and not self._inbox.ledger.used:
+            if not self._is_wanted_now():
                 with trio.move_on_at(self.due_at):
                     await self._woken.wait()
             self.due_at = None  # a disk may take as long as it likes
@@ -118,6 +117,11 @@ class Accepting:
     def wake(self) -> None:
         """Accept now what is there, and not when its time has come."""
         self._woken.set()
+
+    def _is_wanted_now(self) -> bool:
+        """Whether there is a flood, something for the ledger, or somebody who waits."""
+        is_flood = self._inbox.ticks.used >= self.rows_at_once
+        return is_flood or self._inbox.ledger.used > 0 or bool(self._waiting)
 
     async def reopen(self) -> bool:
         """Look the journal over and put it right, for it could not be read; return whether it is open."""

@@ -5,7 +5,7 @@ from decimal import Decimal
 from databases import AnyDatabase
 
 from domain.trades import LedgerRow, Signal, Trade, TradeEvent, stable_id
-from storage.payloads import Money
+from storage.payloads import JournalBatch, Money
 
 MARKET = "EURUSD@sim"
 SECOND_US = 1_000_000
@@ -92,6 +92,12 @@ def as_money(*rows: LedgerRow) -> Money:
         trades=[each for each in rows if isinstance(each, Trade)],
         trade_events=[each for each in rows if isinstance(each, TradeEvent)],
     )
+
+
+def rows_of(batch: JournalBatch) -> list[LedgerRow]:
+    """Return the ledger's rows of a batch."""
+    rows = batch.rows
+    return [*rows.signals, *rows.trades, *rows.trade_events] if isinstance(rows, Money) else []
 
 
 def stored_ledger(database: AnyDatabase) -> Money:
