@@ -442,6 +442,7 @@ class Tree:
         boxes: list[Any] = [
             self.inbox.ticks,
             self.inbox.events,
+            self.inbox.ledger,
             *(branch.port.mailbox for branch in self.markets.values()),
         ]
         return {box.name: box for box in boxes}
