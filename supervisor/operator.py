@@ -39,7 +39,7 @@ class Operator:
                 return await self._kill_switch(arguments, who=str(peer))
             case "markets":
                 return self._markets(arguments)
-            case "history" | "gaps":
+            case "history" | "gaps" | "trades" | "trade" | "refused" | "refusals":
                 return await self._read(command, arguments)
             case _:
                 raise RejectedError(f"command {command!r} is not known to this daemon")
@@ -108,15 +108,15 @@ class Operator:
 
     async def _read(self, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return one page; the database has a deadline of its own for each statement."""
-        from supervisor import reading  # with what it brings, 0.2 MiB
+        from supervisor import reading, requests  # with what they bring, 0.2 MiB
 
-        configured = reading.Configured(
+        configured = requests.Configured(
             markets=tuple(self._tree.markets),
             timeframes_s=tuple(self._tree.settings.storage.timeframes_s),
         )
         work = reading.plan(command, arguments, configured=configured)
         with trio.move_on_after(READ_S):
-            return reading.settle(await self._tree.writer.read(work))
+            return requests.settle(await self._tree.writer.read(work))
         raise StorageBusy(f"{command}: the database did not answer within {READ_S:.0f} s")
 
     # --- the daemon ---------------------------------------------------------------------------
