@@ -3,7 +3,7 @@
 import argparse
 import datetime
 import zoneinfo
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self.results: list[Result] = []
+        self.others: Counter[str] = Counter()  # states of those without a result
         self.latest: deque[Position] = deque(maxlen=LISTED)
         self.count = 0
         self.first_us: int | None = None
@@ -44,7 +45,9 @@ class Gathered:
             self.first_us = position.trade.intended_us
         self.latest.append(position)
         result = result_of(position)
-        if result is not None:
+        if result is None:
+            self.others[position.trade.state] += 1
+        else:
             self.results.append(result)
 
 
@@ -110,7 +113,7 @@ def _facts(arguments: argparse.Namespace, each: Gathered, *, market: str | None)
         "market": market or "all",
         "from": "the beginning" if first is None else as_text(first),
         "to": "now" if arguments.to_us is None else as_text(arguments.to_us),
-        "not settled": str(each.count - len(each.results)),
+        **{state: f"{count} more" for state, count in sorted(each.others.items())},
     }
 
 
