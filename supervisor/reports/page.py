@@ -97,13 +97,12 @@ def _add_verdict(parent: Element, every: Figures) -> None:
     card = add(parent, "div", class_="verdict")
     add(card, "strong", f"{every.verdict[0].upper()}{every.verdict[1:]}")
     if every.interval is not None:
-        add(
-            card,
-            "p",
+        text = (
             f"{every.won} of {every.won + every.lost} trades were won: {percent(every.win_rate)}. "
             f"The rate behind them may be anything from {percent(every.interval.low)} to "
-            f"{percent(every.interval.high)}; {percent(every.break_even)} are needed to lose nothing.",
+            f"{percent(every.interval.high)}; {percent(every.break_even)} are needed to lose nothing."
         )
+        add(card, "p", text.replace(" %", "\u00a0%"))
 
 
 def _add_tiles(parent: Element, every: Figures, *, currency: str) -> None:
