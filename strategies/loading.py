@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -54,7 +55,7 @@ class Loader:
             failure = self.failure_of(lambda: made.append(self.read(cls, dict(options), where=where)))
             failure = failure or self.failure_of(lambda: check_strategy(made[0]))
             if failure is not None:
-                raise ConfigError(self._complaint(failure, where=where)) from failure
+                raise ConfigError(_complaint(failure, cls, where=where)) from failure
             return made[0]
 
         new()
@@ -77,12 +78,11 @@ class Loader:
         if not path.is_file():
             raise ConfigError(f"{where}: {path}: there is no such file")
         name = MODULE_PREFIX + str(abs(hash(path.absolute())))
-        spec = importlib.util.spec_from_file_location(name, path)
+        loader = _Reader(name, str(path))
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         assert spec is not None
-        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where attrs looks for what annotations name
-        loader = spec.loader
         failure = self.failure_of(lambda: loader.exec_module(module))
         if failure is not None:
             del sys.modules[name]
@@ -106,12 +106,22 @@ class Loader:
                 raise ConfigError(f"{where}: {name} has a field {field.name}, which is a key of the section")
         return cls
 
-    def _complaint(self, failure: BaseException, *, where: str) -> str:
-        if isinstance(failure, MarketdError) and str(failure).startswith(where):
-            return str(failure)
-        if isinstance(failure, MarketdError | ValueError):
-            return f"{where} {failure}"
-        return f"{where}: {_words(failure)}"
+
+class _Reader(SourceFileLoader):
+    """Reads a source file as it is now, and leaves no compiled copy beside it."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """Raise `OSError`: there is nothing that a compiled copy could be told to be newer by."""
+        raise OSError
+
+
+def _complaint(failure: BaseException, cls: type[Strategy], *, where: str) -> str:
+    if isinstance(failure, MarketdError) and str(failure).startswith(where):
+        return str(failure)
+    if isinstance(failure, MarketdError | ValueError):
+        return f"{where} {failure}"
+    path = Path(sys.modules[cls.__module__].__file__ or "")
+    return f"{where}: {path}{_line_in(path, failure)}: {_words(failure)}"
 
 
 def _is_own(value: object, module: ModuleType) -> bool:

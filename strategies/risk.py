@@ -226,4 +226,4 @@ def _sum_text(limits: Limits, standing: Standing) -> str:
 
 def _is_within(length_us: int, *, since_us: int, now_us: int) -> bool:
     """Return whether less than a length has passed. A time over a day ahead is of a clock since set right."""
-    return since_us - DAY_US <= now_us < since_us + length_us
+    return length_us > 0 and since_us - DAY_US <= now_us < since_us + length_us
