@@ -71,7 +71,8 @@ def add_counts(parent: Element, counts: Mapping[str, int], *, caption: str) -> N
 
 def _table(parent: Element, heads: Sequence[str], *, caption: str, words: Iterable[str]) -> Element:
     known = frozenset(words)
-    table = add(add(parent, "div", class_="scroll", tabindex="0"), "table")
+    frame = add(parent, "div", class_="scroll", tabindex="0", role="region", aria_label=caption)
+    table = add(frame, "table")
     add(table, "caption", caption)
     line = add(add(table, "thead"), "tr")
     for head in heads:
