@@ -29,6 +29,7 @@ COMMANDS = {
     "trade": ("supervisor.commands.trade", "explain one trade: everything its result follows from"),
     "why": ("supervisor.commands.why", "say why a market is not traded now, and what was refused"),
     "report": ("supervisor.commands.report", "say what trading has come to, per market, strategy and hour"),
+    "backtest": ("supervisor.commands.backtest", "run a strategy over a market's recorded prices"),
     "journal": ("supervisor.commands.journal", "check the journal of accepted prices, batch by batch"),
     "migrate": ("supervisor.commands.migrate", "bring the database's schema up to date"),
     "backup": ("supervisor.commands.backup", "write the database and what belongs to it into one file"),
