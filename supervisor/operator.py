@@ -37,6 +37,8 @@ class Operator:
                 return await self._drain(arguments)
             case "kill_switch":
                 return await self._kill_switch(arguments, who=str(peer))
+            case "why":
+                return self._why(arguments)
             case "markets":
                 return self._markets(arguments)
             case "history" | "gaps" | "trades" | "trade" | "refused" | "refusals":
@@ -92,6 +94,28 @@ class Operator:
             self._tree.floor.go_on(market)
             self._tree.floor.give_another_chance(market)
         restart_market(self._tree.markets[market])
+
+    # --- why nothing is traded ----------------------------------------------------------------
+
+    def _why(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what blocks new trades on a market now, how its strategies stand, and the limits."""
+        name = arguments.get("market")
+        if not isinstance(name, str):
+            raise RejectedError(f"why: market {name!r} is not an id")
+        market, floor = self._find_market(name), self._tree.floor
+        if floor is None:
+            block = {"reason": "no_strategies", "text": "no market of the settings has strategies"}
+            return {"market": market, "blocks": [block], "strategies": [], "limits": {}}
+        blocks = [{"reason": each.reason.value, "text": each.text} for each in floor.blocks(market)]
+        strategies = floor.strategies_on(market)
+        if not strategies:
+            blocks.insert(0, {"reason": "no_strategies", "text": f"{market} has no strategies"})
+        return {
+            "market": market,
+            "blocks": blocks,
+            "strategies": strategies,
+            "limits": floor.figures()["limits"],
+        }
 
     # --- what the venues list -----------------------------------------------------------------
 
