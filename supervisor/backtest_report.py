@@ -126,7 +126,7 @@ def _warnings(found: Findings) -> Iterator[str]:
         missing_s = (covered.missing_us - covered.rest_us) / SECOND_US
         yield f"{covered.gaps} gaps: {missing_s:,.0f} s without prices. What ends in one is void"
     if found.is_filled:
-        yield "Prices that came afterwards, from the venue's history, were taken in: nobody could trade on them"
+        yield "Prices that the venue told afterwards were taken in: nobody could trade on them"
     refused = Counter(each.trade.state for each in replay.ended)[TradeState.REFUSED]
     if refused:
         yield f"{refused} trades were refused: there was no price to open at"

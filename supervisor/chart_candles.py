@@ -73,9 +73,7 @@ def joined(candles: Sequence[Candle], *, timeframe_s: int) -> list[Candle]:
     return longer
 
 
-def _candle(
-    market: str, timeframe_s: int, open_us: int, prices: tuple[float, float, float, float]
-) -> Candle:
+def _candle(market: str, timeframe_s: int, open_us: int, prices: tuple[float, float, float, float]) -> Candle:
     opened, high, low, close = prices
     return Candle(
         market=market,

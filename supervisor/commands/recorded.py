@@ -9,10 +9,11 @@ import attrs
 from domain.gaps import Fill, Gap
 from domain.market import Candle, Tick
 from strategies.desk import Seat
-from strategies.replay import NOT_SEEN, StoredCandles
+from strategies.replay import StoredCandles
 from strategies.strategy import SeenCandle
-from supervisor.commands.pages import Page, pages
+from supervisor.commands.pages import Page, ask_once, pages
 
+NOT_SEEN = "backfill"  # the source of ticks that came afterwards
 FROM_VENUE = "venue"  # the source of candles that came afterwards
 LOOK_BACK = (2, 10, 100)  # times as far as the candles would reach that a strategy needs
 
@@ -47,7 +48,7 @@ class Recorded(StoredCandles):
     def gaps(self) -> list[Gap]:
         """Return the gaps that count."""
         rows = [row for page in self._pages("gaps") for row in page["rows"]]
-        gaps = [Gap(market, from_us, to_us, cause, fill) for market, from_us, to_us, _, cause, fill, _ in rows]
+        gaps = [Gap(self.market, row[1], row[2], row[4], row[5]) for row in rows]
         return [gap for gap in gaps if gap.fill != Fill.FULL or not self.is_filled]
 
     def before(self, seat: Seat, ends_us: int) -> Sequence[SeenCandle]:
@@ -71,7 +72,7 @@ class Recorded(StoredCandles):
 
     def _pages(self, command: str, **request: Any) -> Iterator[Page]:
         span = {name: request.pop(name) for name in ("from_us", "to_us") if name in request}
-        arguments = argparse.Namespace(**{**vars(self.arguments), **span})
+        arguments = argparse.Namespace(**(vars(self.arguments) | span))
         return pages(arguments, command, market=self.market, **request)
 
     def _candle(self, timeframe_s: int, row: Sequence[Any]) -> Candle:
@@ -96,5 +97,4 @@ class Recorded(StoredCandles):
 
 def find_market(arguments: argparse.Namespace) -> str:
     """Return the whole id of the market that `--market` means; raise RejectedError where it means none."""
-    page = next(iter(pages(arguments, "gaps", market=arguments.market, limit=1)))
-    return str(page["market"])
+    return str(ask_once(arguments, "gaps", market=arguments.market, limit=1)["market"])
