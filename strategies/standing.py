@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from domain.trades import FINAL, Position, TradeState
+from domain.trades import FINAL, Position, Trade, TradeState
 from strategies.days import SECOND_US, Day, day_of
 
 LOST = frozenset({TradeState.LOST, TradeState.UNKNOWN})  # unknown counts as lost until it is known
@@ -142,7 +142,7 @@ def _begun_after(day: Day, entered: Sequence[Position], *, zone: str) -> Sequenc
     """Return the day after, if a trade is of it: the clock has stepped back since."""
     next_day = day_of(day.end_us, zone=zone)
     trades = (position.trade for position in entered)
-    has_begun = any(trade.intended_us in next_day or trade.settled_us in next_day for trade in trades)
+    has_begun = any(trade.intended_us in next_day or _settled_us(trade) in next_day for trade in trades)
     return (next_day,) if has_begun else ()
 
 
@@ -152,4 +152,9 @@ def _trades_in(day: Day, entered: Sequence[Position]) -> int:
 
 def _profit_in(day: Day, entered: Sequence[Position]) -> Decimal:
     ended = (position.trade for position in entered if not is_under_way(position))
-    return sum((trade.profit or Decimal(0) for trade in ended if trade.settled_us in day), Decimal(0))
+    return sum((trade.profit or Decimal(0) for trade in ended if _settled_us(trade) in day), Decimal(0))
+
+
+def _settled_us(trade: Trade) -> int | None:
+    """Return when it settled; not before it was intended, where the clock has stepped back since."""
+    return None if trade.settled_us is None else max(trade.settled_us, trade.intended_us)

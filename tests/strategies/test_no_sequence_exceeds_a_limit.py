@@ -125,6 +125,11 @@ class Entry:
     def ends_us(self) -> int:
         return self.settled_us or self.expires_us or self.intended_us + 60 * SECOND_US
 
+    @property
+    def day(self) -> date | None:
+        """The day that its profit is of: not before it was entered, if the clock has stepped back."""
+        return None if self.settled_us is None else day_at(max(self.settled_us, self.intended_us))
+
 
 def day_at(at_us: int) -> date:
     return datetime.fromtimestamp(at_us // SECOND_US, BERLIN).date()
@@ -214,11 +219,8 @@ class Model:
     def balance(self) -> Decimal:
         return BALANCE + sum(entry.profit for entry in self.entries)
 
-    def realised(self, day: date) -> Decimal:
-        return sum(
-            (entry.profit for entry in self.entries if entry.settled_us and day_at(entry.settled_us) == day),
-            Decimal(0),
-        )
+    def realised(self, day: date | None) -> Decimal:
+        return sum((entry.profit for entry in self.entries if entry.day == day), Decimal(0))
 
     def stake(self, strategy: str, market: str) -> tuple[Decimal, Decimal]:
         """Return the next stake, and what the steps after it may cost."""
@@ -537,8 +539,8 @@ class Days(RuleBasedStateMachine):
     @invariant()
     def no_day_loses_more_than_it_may(self) -> None:
         lost = [entry for entry in self.model.entries if entry.state is LOST]
-        for day in {day_at(entry.ends_us) for entry in lost}:
-            of_day = [entry for entry in lost if day_at(entry.ends_us) == day]
+        for day in {entry.day for entry in lost}:
+            of_day = [entry for entry in lost if entry.day == day]
             within(-self.model.realised(day), of_day, lambda limits: limits.max_daily_loss)
 
     @invariant()
