@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from domain.trades import Position, TradeState
 from strategies.days import DAY_US, Day, day_of
-from strategies.standing import Purse, Standing, is_under_way, losing_run, stand
+from strategies.standing import Purse, Standing, is_under_way, latest_won, losing_run, stand
 
 NO_PURSE = Purse(balance=Decimal(0))
 
@@ -89,6 +89,8 @@ class Positions:
             if position.state is not TradeState.REFUSED:
                 latest[trade.market] = position
         needed |= {position.trade.id for position in latest.values()}
+        # Trades of before the latest win, and unknown since, are in no row of losses.
+        needed |= {position.trade.id for position in latest_won(self._all.values())}
         for ladder in self._by_ladder.values():
             for position in sorted(ladder.values(), key=_entered, reverse=True):
                 if position.state is TradeState.WON:
