@@ -191,7 +191,7 @@ def break_even_rate(results: Iterable[Result]) -> float | None:
 def verdict(interval: Interval | None, *, break_even: float | None, decided: int) -> str:
     """Return in words what may be said of a win rate, and no more than that."""
     if interval is None or break_even is None or decided < LEAST_TRADES:
-        return f"too few trades: {decided} of {LEAST_TRADES}"
+        return f"too few trades: {decided} of at least {LEAST_TRADES}"
     chance, even = interval.side(CHANCE), interval.side(break_even)
     about_chance = {
         Side.BELOW: "worse than chance",

@@ -1,9 +1,7 @@
 """`marketd report`: what trading has come to, as tables, and as a page."""
 
 import argparse
-import datetime
-import zoneinfo
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from strategies.statistics import Result, result_of
 from supervisor.commands.pages import ask_once, pages, span_of
 from supervisor.commands.times import add_span
 from supervisor.commands.where import settings_of
+from supervisor.commands.zones import zone_of
 from supervisor.reports.page import write_page
 from supervisor.reports.report import Report
 from supervisor.reports.text import report_lines
@@ -33,6 +32,7 @@ class Gathered:
 
     def __init__(self) -> None:
         self.results: list[Result] = []
+        self.others: Counter[str] = Counter()  # states of those without a result
         self.latest: deque[Position] = deque(maxlen=LISTED)
         self.count = 0
         self.first_us: int | None = None
@@ -44,7 +44,9 @@ class Gathered:
             self.first_us = position.trade.intended_us
         self.latest.append(position)
         result = result_of(position)
-        if result is not None:
+        if result is None:
+            self.others[position.trade.state] += 1
+        else:
             self.results.append(result)
 
 
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _reports(arguments: argparse.Namespace) -> Iterator[Report]:
     """Yield a report for each mode and currency, whose records never mix; one where there are none."""
-    zone = _zone(settings_of(arguments).service.zone)
+    zone = zone_of(settings_of(arguments).service.zone)
     market, gathered = _gather(arguments)
     counted = ask_once(arguments, "refusals", market=market, **span_of(arguments))["counts"]
     for number, ((mode, currency), each) in enumerate(gathered.items()):
@@ -110,10 +112,5 @@ def _facts(arguments: argparse.Namespace, each: Gathered, *, market: str | None)
         "market": market or "all",
         "from": "the beginning" if first is None else as_text(first),
         "to": "now" if arguments.to_us is None else as_text(arguments.to_us),
-        "not settled": str(each.count - len(each.results)),
+        **{state: f"{count} more" for state, count in sorted(each.others.items())},
     }
-
-
-def _zone(name: str) -> datetime.tzinfo:
-    """Return a zone; UTC is there on systems without zone data too."""
-    return datetime.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)

@@ -3,11 +3,14 @@
 import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import Any, Self
+
+import attrs
 
 from domain.clock import as_text
 from domain.market import MAX_INTEGER
-from domain.trades import Position, Trade
+from domain.trades import Direction, Position, Trade
 from supervisor.commands.pages import ask_once
 from supervisor.commands.tables import as_table
 from supervisor.reports.explain import arithmetic, disagreement
@@ -15,6 +18,34 @@ from supervisor.reports.words import gain, money, payout
 from supervisor.trade_reading import position_of
 
 Row = Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Moment:
+    """When a trade opened or ended, and the price it had then; None where it never came to that."""
+
+    name: str
+    price_name: str
+    at_us: int | None
+    price: float | None
+
+    @classmethod
+    def of_opening(cls, trade: Trade) -> Self:
+        """Return the opening of a trade."""
+        return cls(
+            name="opened", price_name="the opening price", at_us=trade.opened_us, price=trade.open_price
+        )
+
+    @classmethod
+    def of_expiry(cls, trade: Trade) -> Self:
+        """Return the end of a trade."""
+        return cls(
+            name="expiry", price_name="the closing price", at_us=trade.expires_us, price=trade.close_price
+        )
+
+    def mark(self, place: str, tick: Row) -> str:
+        """Return what to say of a tick: whether it has the trade's price."""
+        return f"{place}: {self.price_name}" if tick["price"] == self.price else place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +79,8 @@ def trade_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     yield from _pairs(_facts(position, answer["signal"]))
     for title, lines in (
         ("steps", _events(answer["events"])),
-        ("prices around the opening", _ticks(answer["at_opening"], at_us=trade.opened_us)),
-        ("prices around the expiry", _ticks(answer["at_expiry"], at_us=trade.expires_us)),
+        ("prices around the opening", _ticks(answer["at_opening"], Moment.of_opening(trade))),
+        ("prices around the expiry", _ticks(answer["at_expiry"], Moment.of_expiry(trade))),
         ("gaps between decision and expiry", _gaps(answer["gaps"])),
     ):
         yield ""
@@ -75,7 +106,7 @@ def _facts(position: Position, signal: Row | None) -> Iterator[tuple[str, str]]:
             yield "slippage", _slippage(trade, signal["price"])
         yield "latency", _latency(trade, position.ts_us)
     if trade.expires_us is not None:
-        yield "expired", _time(trade.expires_us)
+        yield "expiry", _time(trade.expires_us)
     if trade.close_price is not None:
         source = "our own ticks" if trade.close_source == "ticks" else f"the {trade.close_source}'s word"
         yield "closed at", f"{trade.close_price!r}, by {source}"
@@ -102,23 +133,22 @@ def _inputs(inputs: Any) -> str:
 
 def _slippage(trade: Trade, decided: float) -> str:
     """Return by how much the price had moved when the trade opened, and for whom that was."""
-    assert trade.open_price is not None
-    moved = trade.open_price - decided
+    moved = Decimal(repr(trade.open_price)) - Decimal(repr(decided))
     if moved == 0:
         return "none: it opened at the price decided on"
-    is_worse = (moved > 0) == (trade.direction == "up")
-    return f"{moved:+.10g} from the price decided on, {'worse' if is_worse else 'better'} for this direction"
+    is_worse = (moved > 0) == (trade.direction == Direction.UP)
+    return f"{moved:+f} from the price decided on, {'worse' if is_worse else 'better'} for this direction"
 
 
 def _latency(trade: Trade, decided_us: int) -> str:
     """Return how long it took, each part between two times of one clock."""
     parts = []
     if trade.opened_us is not None:
-        parts.append(
-            f"{(trade.opened_us - decided_us) / 1000:.0f} ms from the tick decided on to the opening"
-        )
+        took_ms = (trade.opened_us - decided_us) / 1000
+        parts.append(f"{took_ms:.0f} ms from the price to the opening by the venue's clock")
     if trade.sent_us is not None:
-        parts.append(f"{(trade.sent_us - trade.intended_us) / 1000:.0f} ms of them our own, up to sending")
+        took_ms = (trade.sent_us - trade.intended_us) / 1000
+        parts.append(f"{took_ms:.0f} ms from the decision to sending by ours")
     return ", ".join(parts)
 
 
@@ -132,18 +162,21 @@ def _gaps(gaps: Sequence[Row]) -> list[str]:
     return as_table(("FROM", "TO", "CAUSE", "FILL"), rows) if rows else ["none"]
 
 
-def _ticks(ticks: Sequence[Row], *, at_us: int | None) -> list[str]:
-    """Return prices with the moment between them; the last one at or before it is marked."""
-    if at_us is None:
+def _ticks(ticks: Sequence[Row], moment: Moment) -> list[str]:
+    """Return prices with the moment between them, and which of them the trade has."""
+    if moment.at_us is None:
         return ["it never came to that"]
     if not ticks:
         return ["they are not kept any longer"]
-    before = [each for each in ticks if each["ts_us"] <= at_us]
-    rows = [_tick(each, "the last one by then" if each is before[-1] else None) for each in before]
-    rows.append((as_text(at_us), None, None, "this moment"))
-    rows += [_tick(each, None) for each in ticks[len(before) :]]
+    before = [each for each in ticks if each["ts_us"] <= moment.at_us]
+    after = ticks[len(before) :]
+    rows = [_tick(each) for each in before[:-1]]
+    rows += [_tick(each, moment.mark("the last one by then", each)) for each in before[-1:]]
+    rows.append((as_text(moment.at_us), "", "", moment.name))
+    rows += [_tick(each, moment.mark("the first one after", each)) for each in after[:1]]
+    rows += [_tick(each) for each in after[1:]]
     return as_table(("TIME", "PRICE", "SOURCE", ""), rows)
 
 
-def _tick(tick: Row, mark: str | None) -> tuple[str | None, ...]:
+def _tick(tick: Row, mark: str = "") -> tuple[str, ...]:
     return as_text(tick["ts_us"]), repr(tick["price"]), tick["source"], mark

@@ -34,21 +34,25 @@ HOW_TO_READ = (
 
 def write_page(reports: Sequence[Report], path: Path) -> None:
     """Write the page, whole or not at all. Raises MarketdError that names the file and what is wrong."""
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_text(page_of(reports), encoding="utf-8")
-        fresh.replace(path)
+        _write_whole(page_of(reports), path.resolve())
     except OSError as exc:
         raise MarketdError(f"{path} cannot be written: {exc.strerror or exc}") from exc
-    finally:
-        _remove(fresh)
 
 
-def _remove(path: Path) -> None:
+def _write_whole(text: str, path: Path) -> None:
+    """Put a file in the place of the one there is; devices and pipes are none."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is there already, and no file")
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)  # of one that was killed
     try:
-        path.unlink(missing_ok=True)
+        with fresh.open("x", encoding="utf-8") as file:  # follows no link that somebody laid there
+            file.write(text)
+        fresh.replace(path)
     except OSError:
-        return  # nor could it be made
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def page_of(reports: Sequence[Report]) -> str:
@@ -97,13 +101,12 @@ def _add_verdict(parent: Element, every: Figures) -> None:
     card = add(parent, "div", class_="verdict")
     add(card, "strong", f"{every.verdict[0].upper()}{every.verdict[1:]}")
     if every.interval is not None:
-        add(
-            card,
-            "p",
+        text = (
             f"{every.won} of {every.won + every.lost} trades were won: {percent(every.win_rate)}. "
             f"The rate behind them may be anything from {percent(every.interval.low)} to "
-            f"{percent(every.interval.high)}; {percent(every.break_even)} are needed to lose nothing.",
+            f"{percent(every.interval.high)}; {percent(every.break_even)} are needed to lose nothing."
         )
+        add(card, "p", text.replace(" %", "\u00a0%"))
 
 
 def _add_tiles(parent: Element, every: Figures, *, currency: str) -> None:
@@ -161,7 +164,9 @@ def _add_prices(parent: Element, report: Report, *, number: int) -> None:
     section = _section(parent, "Prices and trades")
     add_price_key(section)
     for place, chart in enumerate(charts):
-        frame = add(section, "div", class_="scroll wide", tabindex="0")
+        frame = add(
+            section, "div", class_="scroll wide", tabindex="0", role="region", aria_label=chart.market
+        )
         draw_prices(frame, chart, report.trades, name=f"prices-{number}-{place}", zone=report.zone)
 
 

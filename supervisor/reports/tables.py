@@ -71,7 +71,8 @@ def add_counts(parent: Element, counts: Mapping[str, int], *, caption: str) -> N
 
 def _table(parent: Element, heads: Sequence[str], *, caption: str, words: Iterable[str]) -> Element:
     known = frozenset(words)
-    table = add(add(parent, "div", class_="scroll", tabindex="0"), "table")
+    frame = add(parent, "div", class_="scroll", tabindex="0", role="region", aria_label=caption)
+    table = add(frame, "table")
     add(table, "caption", caption)
     line = add(add(table, "thead"), "tr")
     for head in heads:
@@ -99,9 +100,15 @@ def _trade_cells(each: Position, *, zone: datetime.tzinfo) -> tuple[str, ...]:
         "–" if trade.profit is None else gain(trade.profit),
         money(trade.stake),
         payout(trade.payout_percent),
-        moment(trade.opened_us, zone=zone),
+        _after(each.ts_us, trade.opened_us, zone=zone),
         price(trade.open_price),
-        moment(trade.expires_us, zone=zone),
+        _after(each.ts_us, trade.expires_us, zone=zone),
         price(trade.close_price),
         str(trade.id),
     )
+
+
+def _after(begin_us: int, ts_us: int | None, *, zone: datetime.tzinfo) -> str:
+    """Return a time, without its date where that is the date at which it began."""
+    day, _, clock = moment(ts_us, zone=zone).partition(" ")
+    return clock if moment(begin_us, zone=zone).startswith(day) and clock else f"{day} {clock}".strip()

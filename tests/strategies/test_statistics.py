@@ -90,7 +90,7 @@ def test_without_a_won_or_lost_trade_there_is_no_rate() -> None:
     found = figures([result("tied"), result("void", number=1)])
     assert (found.trades, found.tied, found.void) == (2, 1, 1)
     assert (found.win_rate, found.interval, found.break_even) == (None, None, None)
-    assert found.verdict == "too few trades: 0 of 30"
+    assert found.verdict == "too few trades: 0 of at least 30"
 
 
 # --- against the slow way ---------------------------------------------------------------------
@@ -181,7 +181,7 @@ def verdict_of(won: int, decided: int, *, break_even: float = EVEN) -> str:
 @pytest.mark.parametrize(
     ("won", "decided", "says"),
     [
-        (29, 29, "too few trades: 29 of 30"),
+        (29, 29, "too few trades: 29 of at least 30"),
         (15, 30, "not distinguishable from chance"),
         (520, 1000, "not distinguishable from chance, below break-even"),
         (540, 1000, "better than chance, not distinguishable from break-even"),

@@ -214,6 +214,22 @@ def test_file_that_cannot_be_written_is_named_and_left_as_it_was(report: Report,
         write_page([report], tmp_path / "none" / "report.html")
     folder = tmp_path / "report.html"
     folder.mkdir()
-    with pytest.raises(MarketdError, match=r"report\.html cannot be written: Is a directory"):
+    with pytest.raises(MarketdError, match=r"report\.html cannot be written: it is there already, and no"):
         write_page([report], folder)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_page_goes_to_where_a_link_leads_and_through_none_that_lies_in_its_way(
+    report: Report, tmp_path: Path
+) -> None:
+    kept, link = tmp_path / "kept.html", tmp_path / "link.html"
+    link.symlink_to(kept)
+    victim = tmp_path / "victim"
+    victim.write_text("mine", encoding="utf-8")
+    (tmp_path / ".kept.html.new").symlink_to(victim)
+    write_page([report], link)
+    assert link.is_symlink()
+    assert kept.read_text(encoding="utf-8") == page_of([report])
+    assert victim.read_text(encoding="utf-8") == "mine"
+    with pytest.raises(MarketdError, match="/dev/null cannot be written"):
+        write_page([report], Path("/dev/null"))
