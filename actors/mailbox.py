@@ -46,11 +46,11 @@ class BatchMailbox(Generic[Batch]):
     `on_drop` is told each of them.
     """
 
-    __slots__ = ("_on_drop", "_receive", "_send", "bound", "dropped", "name", "peak", "used")
+    __slots__ = ("_receive", "_send", "bound", "dropped", "name", "on_drop", "peak", "used")
 
     def __init__(self, *, name: str, bound: int, on_drop: Callable[[Batch], None] = _ignore) -> None:
         self.name = name
-        self._on_drop = on_drop
+        self.on_drop = on_drop
         self.bound = bound
         self.used = self.peak = self.dropped = 0
         # Messages are not what is bounded: `used` is, by put_nowait.
@@ -68,7 +68,7 @@ class BatchMailbox(Generic[Batch]):
                 break  # handed straight to a waiting receiver
             self.used -= len(oldest)
             self.dropped += len(oldest)
-            self._on_drop(oldest)
+            self.on_drop(oldest)
         self.peak = max(self.peak, self.used)
         return self.dropped - before
 

@@ -164,6 +164,13 @@ class StillWarmingUp(MissingHistory):
     """The candles asked for have not all come yet: no decision now, and no fault of the strategy's."""
 
 
+class StrategyOverran(BaseException):
+    """A strategy's call did not end in time. No Exception: a strategy's own `except` does not stop it.
+
+    Raised into the strategy by the fence, which catches it: nobody else ever sees it.
+    """
+
+
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # pass, or are mended, without a word in the settings
 
 

@@ -13,25 +13,25 @@ from storage.session import Row, Session
 MOST_NEWEST = 5_000  # a month of a trade every nine minutes; 3 MB
 MOST_OLDER = 64  # of a strategy on a market: longer runs of losses and refusals are forgotten in the end
 
+# To be gone on with. Every trade has its market: left joins, so that trades are looked at first, in the
+# order of their index. (MariaDB would sort all trades of each market.)
 TRADES = (
     "SELECT trade.id, signal_id, symbol, venue, trade.mode, venue_trade_id, trade.direction, stake, "
     "currency, payout_percent, state, intended_us, sent_us, opened_us, open_price, expires_us, settled_us, "
-    "close_price, close_source, profit, `signal`.strategy, `signal`.expiry_s, `signal`.ts_us "
-    "FROM trade JOIN market ON market.id = trade.market_id "
-    "LEFT JOIN `signal` ON `signal`.id = trade.signal_id "
+    "close_price, close_source, profit, `signal`.strategy, `signal`.expiry_s, `signal`.ts_us FROM trade "
+    "LEFT JOIN market ON market.id = trade.market_id LEFT JOIN `signal` ON `signal`.id = trade.signal_id "
 )
 UNDER_WAY = TRADES + (
     "WHERE trade.mode = ? AND (state IN ('intended', 'sent', 'open', 'unknown') "
     "OR (state = 'foreign' AND settled_us IS NULL))"
 )
 NEWEST = TRADES + "WHERE trade.mode = ? ORDER BY intended_us DESC, trade.id DESC LIMIT ?"
-OLDER = TRADES + (  # noqa: S608  # our own words
-    "WHERE trade.id IN (SELECT id FROM ("
-    "SELECT trade.id, ROW_NUMBER() OVER (PARTITION BY strategy, trade.market_id "
-    "ORDER BY intended_us DESC, trade.id DESC) AS place "
-    "FROM trade JOIN `signal` ON `signal`.id = trade.signal_id "
-    "WHERE trade.mode = ? AND intended_us <= ?) AS ranked WHERE place <= ?)"
+RANKED = (
+    "SELECT trade.id, ROW_NUMBER() OVER "
+    "(PARTITION BY strategy, trade.market_id ORDER BY intended_us DESC, trade.id DESC) AS place "
+    "FROM trade JOIN `signal` ON `signal`.id = trade.signal_id WHERE trade.mode = ? AND intended_us <= ?"
 )
+OLDER = TRADES + f"JOIN ({RANKED}) AS ranked ON ranked.id = trade.id WHERE place <= ?"
 # There are few amounts, and many trades.
 PROFITS = "SELECT profit, COUNT(*) FROM trade WHERE mode = ? AND profit IS NOT NULL GROUP BY profit"
 
@@ -44,10 +44,9 @@ def remembered(
     Those are all whose result is still to come, the newest, and of before these the last ones of each
     strategy on each market. A trade without a signal was opened elsewhere: its strategy is "".
     """
-    rows = session.query(NEWEST, (mode, newest))
-    positions = [as_position(row) for row in rows]
-    if len(rows) == newest:
-        since_us = positions[-1].trade.intended_us
+    positions = [as_position(row) for row in session.query(NEWEST, (mode, newest))]
+    if len(positions) == newest:
+        since_us = min(position.trade.intended_us for position in positions)
         positions += [as_position(row) for row in session.query(OLDER, (mode, since_us, older))]
     positions += [as_position(row) for row in session.query(UNDER_WAY, (mode,))]
     by_id = {position.trade.id: position for position in positions}

@@ -22,6 +22,7 @@ COMMANDS = {
     ),
     "token": ("supervisor.commands.token", "store an account's token, which is asked for"),
     "drain": ("supervisor.commands.drain", "switch the opening of new trades off or on"),
+    "kill-switch": ("supervisor.commands.kill_switch", "switch all trading off, or on again, with a reason"),
     "shutdown": ("supervisor.commands.shutdown", "stop the running daemon"),
     "history": ("supervisor.commands.history", "print a market's candles or ticks"),
     "gaps": ("supervisor.commands.gaps", "print the times in which ticks are missing, and why"),

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ SERVICE_STATE_DIR = Path("/var/lib/marketd")
 SERVICE_PASSWORD = Path("/etc/marketd/db-password")  # for root; the service gets it as a credential
 SIMULATED_VENUE = "sim"
 SIMULATED_PROTOCOL = "olymptrade"
+SIMULATED_STRATEGY = "streak"  # so that a newcomer sees trades within minutes
 SIMULATED_TOKEN = "simulated"  # noqa: S105 - no secret: the simulated venue takes any
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -186,7 +188,13 @@ def simulated_settings(base: Settings | None, *, url: str) -> Settings:
         real,
         storage=attrs.evolve(real.storage, url=None, password_file=None),
         venues={SIMULATED_VENUE: VenueSettings(protocol=SIMULATED_PROTOCOL, url=url)},
-        markets=(MarketsSettings(venue=SIMULATED_VENUE, symbols=tuple(FX_PAIRS)),),
-        strategies={},
+        markets=(
+            MarketsSettings(venue=SIMULATED_VENUE, symbols=tuple(FX_PAIRS), strategies=(SIMULATED_STRATEGY,)),
+        ),
+        strategies={
+            SIMULATED_STRATEGY: StrategySettings(
+                kind="streak", expiry_s=60, stake=Decimal(10), options={"length": 3}
+            )
+        },
         trading=attrs.evolve(real.trading, mode="paper"),
     )
