@@ -235,15 +235,24 @@ class Floor:
             "is_ready": reason is None,
             "reason": reason,
             "open_real": 0,  # this version trades on paper only
-            "strategies": [
+            "strategies": [state for place in self.desks.values() for state in _seats(place)],
+        }
+
+    def why(self, market: str) -> dict[str, Any]:
+        """Return what `marketd why` says of a market: its strategies, what blocks them, the last refusals."""
+        place = self.desks.get(market)
+        return {
+            "strategies": [] if place is None else _seats(place),
+            "blocks": [{"reason": each.reason, "text": each.text} for each in self.blocks(market)],
+            "refused": [
                 {
-                    "market": seat.market,
-                    "strategy": seat.name,
-                    "state": "set_aside" if seat.set_aside else "running",
-                    "reason": seat.set_aside or None,
+                    "ts_us": each.wish.ts_us,
+                    "strategy": each.wish.strategy,
+                    "direction": each.wish.direction,
+                    "price": each.wish.price,
+                    "reason": str(each.refused),
                 }
-                for place in self.desks.values()
-                for seat in place.desk.seats
+                for each in reversed(self.refusals.get(market, ()))
             ],
         }
 
@@ -380,3 +389,16 @@ class Floor:
         return self.outside.silence(
             market, tracker=self._trackers.get(market), last_us=self.desks[market].last_us
         )
+
+
+def _seats(place: DeskPlace) -> list[dict[str, Any]]:
+    """Return how the strategies of a market are."""
+    return [
+        {
+            "market": seat.market,
+            "strategy": seat.name,
+            "state": "set_aside" if seat.set_aside else "running",
+            "reason": seat.set_aside or None,
+        }
+        for seat in place.desk.seats
+    ]

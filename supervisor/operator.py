@@ -39,6 +39,8 @@ class Operator:
                 return await self._kill_switch(arguments, who=str(peer))
             case "markets":
                 return self._markets(arguments)
+            case "why":
+                return self._why(arguments)
             case "history" | "gaps" | "trades" | "trade" | "refused" | "refusals":
                 return await self._read(command, arguments)
             case _:
@@ -103,6 +105,17 @@ class Operator:
             known = ", ".join(self._tree.venues)
             raise RejectedError(f"markets: venue {name!r} is not in the settings; there are: {known}")
         return msgspec.to_builtins(content_of(venue.place.catalog))
+
+    # --- why nothing is traded ----------------------------------------------------------------
+
+    def _why(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what blocks new trades on a market now, and the last that this run refused there."""
+        name = arguments.get("market")
+        if not isinstance(name, str):
+            raise RejectedError(f"why: market {name!r} is not an id")
+        market, floor = self._find_market(name), self._tree.floor
+        nothing: dict[str, Any] = {"market": market, "strategies": [], "blocks": [], "refused": []}
+        return nothing if floor is None else nothing | floor.why(market)
 
     # --- what is stored -----------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from domain.clock import as_text
+from domain.errors import RejectedError
 from supervisor.client import ask
 from supervisor.commands.pages import ask_once
 from supervisor.commands.tables import as_table
@@ -12,6 +13,8 @@ from supervisor.commands.where import state_dir_of
 from supervisor.lock import holder
 
 MOST = 10
+
+Row = Mapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,26 +24,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it; 0 whether anything blocks or not."""
-    refused = ask_once(arguments, "refused", market=arguments.market, limit=MOST)
     state_dir = state_dir_of(arguments)
     if holder(state_dir) is None:
-        print(f"marketd is not running in {state_dir}: nothing is traded")
-    else:
-        print("\n".join(blocks_lines(ask(state_dir, "why", market=refused["market"]))))
-    print()
-    print("\n".join(refused_lines(refused["signals"], market=refused["market"])))
+        stored = ask_once(arguments, "refused", market=arguments.market, limit=MOST)
+        print(f"marketd is not running in {state_dir}: nothing is traded\n")
+        print("\n".join(refused_lines(stored["signals"], market=stored["market"])))
+        return 0
+    answer = ask(state_dir, "why", market=arguments.market)
+    print("\n".join(blocks_lines(answer)) + "\n")
+    print("\n".join(_refused(arguments, answer)))
     return 0
 
 
-def blocks_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+def _refused(arguments: argparse.Namespace, answer: Row) -> list[str]:
+    """Return the last refused signals: of the database, else those that the daemon still knows."""
+    market = answer["market"]
+    try:
+        signals = ask_once(arguments, "refused", market=market, limit=MOST)["signals"]
+    except RejectedError as exc:
+        return [
+            f"of this run only, for the database does not answer: {exc}",
+            *refused_lines(answer["refused"], market=market),
+        ]
+    return refused_lines(signals, market=market)
+
+
+def blocks_lines(answer: Row) -> Iterator[str]:
     """Yield what the daemon says of a market now."""
-    yield from ()
+    market = answer["market"]
+    if not answer["strategies"]:
+        yield f"no strategy decides on {market}: its [[markets]] section names none"
+        return
+    for each in answer["strategies"]:
+        if each["state"] == "set_aside":
+            yield f"{each['strategy']} is set aside: {each['reason']}"
+    blocks = [(each["reason"], each["text"] or None) for each in answer["blocks"]]
+    if blocks:
+        yield f"no new trades on {market} now:"
+        yield from as_table(("BLOCKED BY", "BECAUSE"), blocks)
+    else:
+        names = ", ".join(each["strategy"] for each in answer["strategies"] if each["state"] == "running")
+        yield f"nothing blocks new trades on {market} now" + (f"; {names} decides" if names else "")
 
 
-def refused_lines(signals: Sequence[Mapping[str, Any]], *, market: str) -> list[str]:
+def refused_lines(signals: Sequence[Row], *, market: str) -> list[str]:
     """Return the last refused signals, the newest first."""
     if not signals:
-        return [f"no signal on {market} was ever refused"]
+        return [f"no signal on {market} was refused"]
     rows = [
         (as_text(each["ts_us"]), each["strategy"], each["direction"], f"{each['price']:.10g}", each["reason"])
         for each in signals
