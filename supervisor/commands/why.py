@@ -62,9 +62,10 @@ def blocks_lines(answer: Row) -> Iterator[str]:
     if blocks:
         yield f"no new trades on {market} now:"
         yield from as_table(("BLOCKED BY", "BECAUSE"), blocks)
-    else:
-        names = ", ".join(each["strategy"] for each in answer["strategies"] if each["state"] == "running")
-        yield f"nothing blocks new trades on {market} now" + (f"; {names} decides" if names else "")
+        return
+    names = [each["strategy"] for each in answer["strategies"] if each["state"] == "running"]
+    if names:
+        yield f"nothing blocks new trades on {market} now: they wait for a signal of {', '.join(names)}"
 
 
 def refused_lines(signals: Sequence[Row], *, market: str) -> list[str]:
