@@ -12,7 +12,7 @@ from domain.gaps import Cause, Gap
 from domain.market import Tick
 from domain.messages import Answerable, KeepLedger
 from domain.trades import LedgerRow, Outcome, Position
-from strategies.desk import Desk, Seat, Wish
+from strategies.desk import RESTARTING, Desk, Seat, Wish
 from strategies.paper import PaperBook
 from strategies.strategy import SeenCandle
 
@@ -74,7 +74,8 @@ class DeskPlace:
     make_book: Callable[[], PaperBook]
     payout: Callable[[], float | None]
     lost: Callable[["DeskPlace"], None]  # told that ticks were lost: stored ones are to be read
-    show_stored: Callable[["DeskPlace"], Awaitable[None]]  # shows strategies what is stored; has a deadline
+    # Shows the strategies candles that had ended by a time; has a deadline of its own.
+    show_stored: Callable[["DeskPlace", int], Awaitable[None]]
     is_warm: bool = False
     is_closing: bool = False  # no new trades: it is stopped once none is open
     last_us: int = -1  # the time of the last tick that came here
@@ -86,6 +87,7 @@ class DeskPlace:
     _is_at_work: bool = False  # also after a crash of the desk
     _shown_payout: float | None = None
     _untold: deque[Outcome | Acknowledged] = attrs.field(factory=deque)
+    _away: dict[tuple[int, str], Gap] = attrs.field(factory=dict)  # until the first tick after each
     _steps_back: dict[int, Gap] = attrs.field(factory=dict)  # of the clock, by the time of the tick to come
 
     @property
@@ -102,10 +104,20 @@ class DeskPlace:
             self.desk.restart()
         self.follow(())
 
-    async def warm_up(self) -> None:
-        """Show the strategies stored candles before the next tick, where there are any in time."""
-        await self.show_stored(self)
-        self.is_warm = True
+    async def begin_with(self, tick: Tick) -> None:
+        """Before the first tick, and the first one after we were away, show strategies stored candles.
+
+        As a backtest does: candles that had ended by the time since when we were away.
+        """
+        away = [gap for gap in self._away.values() if gap.to_us is not None and gap.to_us <= tick.ts_us]
+        for gap in away:
+            del self._away[gap.from_us, gap.cause]
+        if away and self.last_us >= 0:
+            self.desk.restart()
+            self.is_warm = False
+        if not self.is_warm:
+            await self.show_stored(self, min((gap.from_us for gap in away), default=tick.ts_us))
+            self.is_warm = True
 
     def show_candles(self, seat: Seat, candles: Sequence[SeenCandle]) -> None:
         """Show a strategy stored candles, unless its first tick has come, or it was replaced, meanwhile."""
@@ -164,6 +176,8 @@ class DeskPlace:
         self.tell(self.desk.book.expire(gap, until_us=until_us))
 
     def _pass_on(self, gap: Gap) -> None:
+        if gap.cause in RESTARTING:
+            self._away[gap.from_us, gap.cause] = gap
         if self.recovering is not None:
             self.tell(self.recovering.gap(gap))
         self.tell(self.desk.gap(gap))

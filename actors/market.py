@@ -73,10 +73,10 @@ class Market:
 
     async def _follow(self) -> None:
         while True:
-            desk = self._place.desk
-            if desk is not None and not desk.is_warm:
-                await desk.warm_up()
-            self.handle(await self._place.mailbox.get())
+            ticks = await self._place.mailbox.get()
+            if self._place.desk is not None:
+                await self._place.desk.begin_with(ticks[0])
+            self.handle(ticks)
 
     def handle(self, ticks: Sequence[Tick]) -> None:
         """Put the ticks of one message before the strategies, in order."""

@@ -14,7 +14,7 @@ from domain.crash_points import crash_point
 from domain.messages import Answerable
 from domain.trades import LedgerRow, Order, OrderRefused
 from strategies.desk import Wish
-from strategies.risk import Conditions, Refused
+from strategies.risk import Conditions
 from strategies.trading import Trading
 
 DURABLE_WITHIN_S = 1.0  # DESIGN §5: an intent that is not on disk by then is not traded
@@ -25,7 +25,7 @@ class TraderPlace:
     """All that outlives a trader's runs. Owned by the tree.
 
     `intended` are approved orders that are not on disk yet, `due` those that wait for the broker's
-    mailbox. `refused` is told each refusal, `handled` after each lot.
+    mailbox. `handled` is called after each lot.
     """
 
     box: TraderBox
@@ -33,7 +33,6 @@ class TraderPlace:
     unkept: Unkept
     broker: Mailbox[Order]
     conditions: Callable[[Wish], Conditions]
-    refused: Callable[[Wish, Refused], None]
     handled: Callable[[], None]
     intended: deque[Order] = attrs.field(factory=deque)
     due: deque[Order] = attrs.field(factory=deque)
@@ -124,8 +123,6 @@ class Trader:
                 case Wish():
                     decided = place.trading.decide(item, place.conditions(item))
                     rows += decided.rows
-                    if decided.refused is not None:
-                        place.refused(item, decided.refused)
                     if decided.order is not None:
                         crash_point("trade.decided")
                         place.intended.append(decided.order)

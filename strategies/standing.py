@@ -82,7 +82,7 @@ def stand(positions: Iterable[Position], *, market: str, now_us: int, zone: str,
         open_on_market=sum(position.trade.market == market for position in under_way),
         exposure=sum((position.trade.stake for position in under_way), Decimal(0)),
         trades_today=sum(position.trade.intended_us in day for position in entered),
-        realised_today=sum((_profit_in(day, position) for position in entered), Decimal(0)),
+        realised_today=sum((profit_in(day, position) for position in entered), Decimal(0)),
         losing_run=losing_run(entered),
         last_entry_us=max((position.trade.intended_us for position in here), default=None),
         signals=frozenset((position.strategy, position.ts_us) for position in here),
@@ -103,19 +103,19 @@ def losing_run(positions: Iterable[Position]) -> list[int]:
     """
     ended: list[tuple[int, int, bool]] = []
     for position in positions:
-        is_lost, trade = _is_lost(position), position.trade
-        if is_lost is not None:
-            ended.append((_end_us(position), trade.id, is_lost))
+        lost, trade = is_lost(position), position.trade
+        if lost is not None:
+            ended.append((end_us(position), trade.id, lost))
     ended.sort()
     run: list[int] = []
-    for at_us, _, is_lost in reversed(ended):
-        if not is_lost:
+    for at_us, _, was_lost in reversed(ended):
+        if not was_lost:
             break
         run.append(at_us)
     return run[::-1]
 
 
-def _is_lost(position: Position) -> bool | None:
+def is_lost(position: Position) -> bool | None:
     """Return whether it is lost or won, None where it is neither."""
     state, profit = position.state, position.trade.profit
     if state is TradeState.FOREIGN and profit:
@@ -125,12 +125,14 @@ def _is_lost(position: Position) -> bool | None:
     return False if state is TradeState.WON else None
 
 
-def _end_us(position: Position) -> int:
+def end_us(position: Position) -> int:
+    """Return when a trade ended, or should have."""
     trade = position.trade
     return trade.settled_us or trade.expires_us or trade.intended_us + position.expiry_s * SECOND_US
 
 
-def _profit_in(day: Day, position: Position) -> Decimal:
+def profit_in(day: Day, position: Position) -> Decimal:
+    """Return what a trade brought that settled in a day, else 0."""
     trade = position.trade
     if is_under_way(position) or trade.settled_us not in day:
         return Decimal(0)

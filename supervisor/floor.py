@@ -6,7 +6,6 @@ market ─ desk ─▶ trader ─ risk ─▶ ledger (writer), then ─▶ broke
 """
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
@@ -41,21 +40,12 @@ from supervisor.terms import currency_of, limits_of
 ORDERS_BOUND = 16  # trader → broker: the trader waits
 OUTCOMES_ROOM = 256  # beside a wish of each strategy on each market
 MOST_UNKEPT = 1_000  # rows: while they cannot be kept, signals beyond are not recorded
-REFUSALS = 5  # of a market, the last, for `marketd why`
 LAST_ORDERS_S = 2.0  # at a stop: for answers to orders under way
 LAST_ROWS_S = 0.5
 SETTLED_EVERY_S = 0.1
 QUIET_EVERY_S = 0.01
 NOT_READ = "the trades of before are not known yet: the database has not answered"
 NOT_KEPT = "the ledger cannot be written: earlier rows wait for the journal"
-
-
-@attrs.frozen(kw_only=True)
-class Refusal:
-    """A wish that was refused, for `marketd why`."""
-
-    wish: Wish
-    refused: Refused
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +60,7 @@ class Hands:
     soon: Callable[[str, Callable[[], Awaitable[Any]]], None]
     stop_market: Callable[[str], None]
     lost: Callable[[DeskPlace], None]
-    show_stored: Callable[[DeskPlace], Awaitable[None]]
+    show_stored: Callable[[DeskPlace, int], Awaitable[None]]
 
 
 class Floor:
@@ -82,7 +72,6 @@ class Floor:
         self.keeper = keeper
         self.outside = outside
         self.desks: dict[str, DeskPlace] = {}
-        self.refusals: dict[str, deque[Refusal]] = {}
         self.not_ready: str | None = NOT_READ
         self.is_leaving = False  # a stop was asked for: no new trades in this run
         self.fence = Fence(self._set_aside)
@@ -109,7 +98,6 @@ class Floor:
             unkept=self.unkept,
             broker=self._orders,
             conditions=self._conditions_of,
-            refused=self._take_refusal,
             handled=self._handled,
         )
         self._broker = BrokerPlace(
@@ -235,26 +223,21 @@ class Floor:
             "is_ready": reason is None,
             "reason": reason,
             "open_real": 0,  # this version trades on paper only
-            "strategies": [state for place in self.desks.values() for state in _seats(place)],
+            "strategies": [row for market in self.desks for row in self.strategies_on(market)],
         }
 
-    def why(self, market: str) -> dict[str, Any]:
-        """Return what `marketd why` says of a market: its strategies, what blocks them, the last refusals."""
+    def strategies_on(self, market: str) -> list[dict[str, Any]]:
+        """Return how each strategy of a market stands, as JSON takes it."""
         place = self.desks.get(market)
-        return {
-            "strategies": [] if place is None else _seats(place),
-            "blocks": [{"reason": each.reason, "text": each.text} for each in self.blocks(market)],
-            "refused": [
-                {
-                    "ts_us": each.wish.ts_us,
-                    "strategy": each.wish.strategy,
-                    "direction": each.wish.direction,
-                    "price": each.wish.price,
-                    "reason": str(each.refused),
-                }
-                for each in reversed(self.refusals.get(market, ()))
-            ],
-        }
+        return [
+            {
+                "market": seat.market,
+                "strategy": seat.name,
+                "state": "set_aside" if seat.set_aside else "running",
+                "reason": seat.set_aside or None,
+            }
+            for seat in (place.desk.seats if place is not None else ())
+        ]
 
     # --- what blocks entries ------------------------------------------------------------------
 
@@ -289,14 +272,9 @@ class Floor:
         conditions = self.conditions(market, price_age_ms=self.outside.age_ms(market))
         return self.trading.blocks(market, now_us=now_us(), conditions=conditions)
 
-    def _take_refusal(self, wish: Wish, refused: Refused) -> None:
-        latest = self.refusals.setdefault(wish.market, deque(maxlen=REFUSALS))
-        latest.append(Refusal(wish=wish, refused=refused))
-
     def _refuse_busy(self, wish: Wish) -> None:
         """The trader has no room for a wish: write down that it was refused."""
         refused = Refused(reason=Reason.BUSY, text="the trader has too much to do")
-        self._take_refusal(wish, refused)
         if len(self.unkept) < MOST_UNKEPT:
             self.unkept.add(self.trading.refuse(wish, refused).rows)
 
@@ -389,16 +367,3 @@ class Floor:
         return self.outside.silence(
             market, tracker=self._trackers.get(market), last_us=self.desks[market].last_us
         )
-
-
-def _seats(place: DeskPlace) -> list[dict[str, Any]]:
-    """Return how the strategies of a market are."""
-    return [
-        {
-            "market": seat.market,
-            "strategy": seat.name,
-            "state": "set_aside" if seat.set_aside else "running",
-            "reason": seat.set_aside or None,
-        }
-        for seat in place.desk.seats
-    ]

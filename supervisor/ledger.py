@@ -99,11 +99,11 @@ class Ledger:
             if not self._is_due:
                 await self._changed.wait()
 
-    async def show_stored(self, place: "DeskPlace") -> None:
+    async def show_stored(self, place: "DeskPlace", before_us: int) -> None:
         """Show strategies the candles they need to begin with; at the deadline they begin without."""
         answer = Answer[None]()
         # In a task of its own: a thread that hangs in the database cannot be left by a deadline.
-        self._tree.soon("warm up", partial(self._warm_up, place, answer))
+        self._tree.soon("warm up", partial(self._warm_up, place, before_us, answer))
         with trio.move_on_after(WARM_UP_S) as waiting:
             await answer.wait()
         if waiting.cancelled_caught:
@@ -167,7 +167,7 @@ class Ledger:
 
     # --- candles ------------------------------------------------------------------------------
 
-    async def _warm_up(self, place: "DeskPlace", answer: Answer[None]) -> None:
+    async def _warm_up(self, place: "DeskPlace", before_us: int, answer: Answer[None]) -> None:
         """Show a desk stored candles, unless its first tick has come by then."""
         try:
             await self._tree.writer.recovered()
@@ -177,7 +177,7 @@ class Ledger:
                         last_candles,
                         market=place.market,
                         timeframe_s=seat.strategy.timeframe_s,
-                        before_us=now_us(),
+                        before_us=before_us,
                         count=seat.strategy.warm_up_candles,
                         stored_s=self._tree.settings.storage.timeframes_s,
                     )

@@ -37,10 +37,10 @@ class Operator:
                 return await self._drain(arguments)
             case "kill_switch":
                 return await self._kill_switch(arguments, who=str(peer))
-            case "markets":
-                return self._markets(arguments)
             case "why":
                 return self._why(arguments)
+            case "markets":
+                return self._markets(arguments)
             case "history" | "gaps" | "trades" | "trade" | "refused" | "refusals":
                 return await self._read(command, arguments)
             case _:
@@ -95,6 +95,28 @@ class Operator:
             self._tree.floor.give_another_chance(market)
         restart_market(self._tree.markets[market])
 
+    # --- why nothing is traded ----------------------------------------------------------------
+
+    def _why(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what blocks new trades on a market now, how its strategies stand, and the limits."""
+        name = arguments.get("market")
+        if not isinstance(name, str):
+            raise RejectedError(f"why: market {name!r} is not an id")
+        market, floor = self._find_market(name), self._tree.floor
+        if floor is None:
+            block = {"reason": "no_strategies", "text": "no market of the settings has strategies"}
+            return {"market": market, "blocks": [block], "strategies": [], "limits": {}}
+        blocks = [{"reason": each.reason.value, "text": each.text} for each in floor.blocks(market)]
+        strategies = floor.strategies_on(market)
+        if not strategies:
+            blocks.insert(0, {"reason": "no_strategies", "text": f"{market} has no strategies"})
+        return {
+            "market": market,
+            "blocks": blocks,
+            "strategies": strategies,
+            "limits": floor.figures()["limits"],
+        }
+
     # --- what the venues list -----------------------------------------------------------------
 
     def _markets(self, arguments: Mapping[str, Any]) -> Any:
@@ -105,17 +127,6 @@ class Operator:
             known = ", ".join(self._tree.venues)
             raise RejectedError(f"markets: venue {name!r} is not in the settings; there are: {known}")
         return msgspec.to_builtins(content_of(venue.place.catalog))
-
-    # --- why nothing is traded ----------------------------------------------------------------
-
-    def _why(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what blocks new trades on a market now, and the last that this run refused there."""
-        name = arguments.get("market")
-        if not isinstance(name, str):
-            raise RejectedError(f"why: market {name!r} is not an id")
-        market, floor = self._find_market(name), self._tree.floor
-        nothing: dict[str, Any] = {"market": market, "strategies": [], "blocks": [], "refused": []}
-        return nothing if floor is None else nothing | floor.why(market)
 
     # --- what is stored -----------------------------------------------------------------------
 

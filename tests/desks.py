@@ -66,7 +66,7 @@ def told_by(
 ) -> Told:
     """Return a desk's place with one strategy, which has had its stored candles."""
 
-    async def show_nothing(_: DeskPlace) -> None:
+    async def show_nothing(_: DeskPlace, __: int) -> None:
         await trio.lowlevel.checkpoint()
 
     busy: list[Wish] = []

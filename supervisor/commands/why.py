@@ -32,29 +32,25 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     answer = ask(state_dir, "why", market=arguments.market)
     print("\n".join(blocks_lines(answer)) + "\n")
-    print("\n".join(_refused(arguments, answer)))
+    limits = limits_lines(answer["limits"])
+    if limits:
+        print("\n".join(limits) + "\n")
+    print("\n".join(_refused(arguments, market=answer["market"])))
     return 0
 
 
-def _refused(arguments: argparse.Namespace, answer: Row) -> list[str]:
-    """Return the last refused signals: of the database, else those that the daemon still knows."""
-    market = answer["market"]
+def _refused(arguments: argparse.Namespace, *, market: str) -> list[str]:
+    """Return the last refused signals, or why they cannot be told."""
     try:
-        signals = ask_once(arguments, "refused", market=market, limit=MOST)["signals"]
-    except RejectedError as exc:
-        return [
-            f"of this run only, for the database does not answer: {exc}",
-            *refused_lines(answer["refused"], market=market),
-        ]
-    return refused_lines(signals, market=market)
+        answer = ask_once(arguments, "refused", market=market, limit=MOST)
+    except RejectedError as exc:  # what blocks now is known all the same
+        return [f"what was refused before is not known now: {exc}"]
+    return refused_lines(answer["signals"], market=market)
 
 
 def blocks_lines(answer: Row) -> Iterator[str]:
     """Yield what the daemon says of a market now."""
     market = answer["market"]
-    if not answer["strategies"]:
-        yield f"no strategy decides on {market}: its [[markets]] section names none"
-        return
     for each in answer["strategies"]:
         if each["state"] == "set_aside":
             yield f"{each['strategy']} is set aside: {each['reason']}"
@@ -66,6 +62,12 @@ def blocks_lines(answer: Row) -> Iterator[str]:
     names = [each["strategy"] for each in answer["strategies"] if each["state"] == "running"]
     if names:
         yield f"nothing blocks new trades on {market} now: they wait for a signal of {', '.join(names)}"
+
+
+def limits_lines(limits: Mapping[str, Row]) -> list[str]:
+    """Return how far each limit is used that counts something; of all markets together."""
+    rows = [(name, each["used"], each["limit"]) for name, each in limits.items() if each["used"] is not None]
+    return as_table(("LIMIT", "USED", "OF"), rows) if rows else []
 
 
 def refused_lines(signals: Sequence[Row], *, market: str) -> list[str]:
