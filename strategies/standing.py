@@ -105,25 +105,19 @@ def losing_run(positions: Iterable[Position]) -> list[int]:
     """
     ended: list[tuple[int, int, bool]] = []
     for position in positions:
-        is_lost, trade = _is_lost(position), position.trade
-        if is_lost is not None:
-            ended.append((_end_us(position), trade.id, is_lost))
+        lost = is_lost(position)
+        if lost is not None:
+            ended.append((end_us(position), position.trade.id, lost))
     ended.sort()
     run: list[int] = []
-    for at_us, _, is_lost in reversed(ended):
-        if not is_lost:
+    for at_us, _, lost in reversed(ended):
+        if not lost:
             break
         run.append(at_us)
     return run[::-1]
 
 
-def latest_won(positions: Iterable[Position]) -> Sequence[Position]:
-    """Return the trade that ended a row of losses last, in a sequence of its own; none where none did."""
-    won = [position for position in positions if _is_lost(position) is False]
-    return sorted(won, key=lambda position: (_end_us(position), position.trade.id))[-1:]
-
-
-def _is_lost(position: Position) -> bool | None:
+def is_lost(position: Position) -> bool | None:
     """Return whether it is lost or won, None where it is neither."""
     state, profit = position.state, position.trade.profit
     if state is TradeState.FOREIGN and profit:
@@ -133,7 +127,8 @@ def _is_lost(position: Position) -> bool | None:
     return False if state is TradeState.WON else None
 
 
-def _end_us(position: Position) -> int:
+def end_us(position: Position) -> int:
+    """Return when a trade ended, or should have."""
     trade = position.trade
     return trade.settled_us or trade.expires_us or trade.intended_us + position.expiry_s * SECOND_US
 
@@ -142,7 +137,7 @@ def _begun_after(day: Day, entered: Sequence[Position], *, zone: str) -> Sequenc
     """Return the day after, if a trade is of it: the clock has stepped back since."""
     next_day = day_of(day.end_us, zone=zone)
     trades = (position.trade for position in entered)
-    has_begun = any(trade.intended_us in next_day or _settled_us(trade) in next_day for trade in trades)
+    has_begun = any(trade.intended_us in next_day or settled_us(trade) in next_day for trade in trades)
     return (next_day,) if has_begun else ()
 
 
@@ -152,9 +147,9 @@ def _trades_in(day: Day, entered: Sequence[Position]) -> int:
 
 def _profit_in(day: Day, entered: Sequence[Position]) -> Decimal:
     ended = (position.trade for position in entered if not is_under_way(position))
-    return sum((trade.profit or Decimal(0) for trade in ended if _settled_us(trade) in day), Decimal(0))
+    return sum((trade.profit or Decimal(0) for trade in ended if settled_us(trade) in day), Decimal(0))
 
 
-def _settled_us(trade: Trade) -> int | None:
+def settled_us(trade: Trade) -> int | None:
     """Return when it settled; not before it was intended, where the clock has stepped back since."""
     return None if trade.settled_us is None else max(trade.settled_us, trade.intended_us)
