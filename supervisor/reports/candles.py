@@ -116,7 +116,7 @@ def _draw_panel(parent: Element, prices: Prices, bars: Sequence[Bar], *, name: s
     area = plot(svg, times_us=(from_us, to_us), values=widened(min(values), max(values)), height=HEIGHT)
     _draw_gaps(area, prices.chart, last_us=ends_us)
     draw_times(area, zone=prices.zone)
-    draw_values(area)
+    draw_values(svg, area.y)
     for bar in bars:
         _draw_bar(area, bar, span_us=prices.span_us)
     for each in inside:

@@ -31,7 +31,7 @@ def draw_curve(parent: Element, report: Report, *, name: str) -> None:
     times_us = (from_us, points[-1].settled_us)
     area = plot(svg, times_us=times_us, values=(low, high), height=HEIGHT)
     draw_times(area, zone=zone)
-    draw_values(area)
+    draw_values(svg, area.y)
     zero = area.y(0.0)
     draw_line(svg, "zero", (area.left, zero), (area.right, zero))
     line = _steps(area, points)
