@@ -35,7 +35,8 @@ def _matches(pattern: str, *, expected: str) -> Validator:
     return check
 
 
-def _check_zone(_: object, __: object, value: str | None) -> None:
+def check_zone(_: object, __: object, value: str | None) -> None:
+    """Raise ValueError unless it is a time zone of this system, or None."""
     if value in (None, "UTC"):  # UTC is there on systems without zone data too
         return
     import zoneinfo  # 0.2 MiB, with sysconfig
@@ -81,7 +82,7 @@ class ServiceSettings:
         default="en", validator=_one_of("en"), metadata={"help": "language of messages and pages"}
     )
     zone: str = attrs.field(
-        default="UTC", validator=_check_zone, metadata={"help": "time zone of reports and pages"}
+        default="UTC", validator=check_zone, metadata={"help": "time zone of reports and pages"}
     )
 
 
@@ -130,7 +131,7 @@ class TradingSettings:
     )
     zone: str | None = attrs.field(
         default=None,
-        validator=_check_zone,
+        validator=check_zone,
         metadata={"help": "time zone of trading days; default: the service's"},
     )
     max_stake: Decimal | None = attrs.field(
