@@ -26,7 +26,9 @@ Result = TypeVar("Result")
 TickKey = tuple[str, int, int]  # market, ts_us, seq
 CandleKey = tuple[str, int, int]  # market, timeframe_s, open_us
 
-KEYS_A_QUERY = 500  # MariaDB turns an IN of 1,000 values or more into a join
+# Beyond 200 (eq_range_index_dive_limit) the optimizer guesses by statistics, which a table that is just being
+# filled has not got, and reads the whole market each time. Seen on MariaDB 10.11, 2026-11.
+KEYS_A_QUERY = 150
 
 # An own tick is one that is not imported. MySQL steps through one market's key; SQLite's begins with
 # the time, so there the whole table is read once.

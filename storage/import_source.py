@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
 
@@ -76,17 +77,31 @@ class Source:
         return self.session.pages(sql, rows=PAGE_ROWS)
 
 
+class LeavingCursor(pymysql.cursors.SSCursor):
+    """An unbuffered cursor that may be left amid its rows: PyMySQL's own reads them all to the end.
+
+    Its connection is good for nothing but to be closed then.
+    """
+
+    _result: Any
+
+    def close(self) -> None:
+        """Let go of the rows that are still to come."""
+        result, self._result = self._result, None
+        if result is not None:
+            result.unbuffered_active = False
+
+    __del__ = close
+
+
 @contextlib.contextmanager
 def open_source(target: MysqlTarget) -> Iterator[Source]:
-    """Give the source, open; whoever stops amid a page's rows closes it without reading the rest."""
-    driver = MysqlDriver(target=target, read_timeout_s=READ_TIMEOUT_S, cursor_class=pymysql.cursors.SSCursor)
+    """Give the source, open. Whoever stops amid the rows does not wait for the rest of them."""
+    driver = MysqlDriver(target=target, read_timeout_s=READ_TIMEOUT_S, cursor_class=LeavingCursor)
     with open_session(driver) as session:
         session.execute("SET SESSION TRANSACTION READ ONLY")
         session.execute(f"SET SESSION net_write_timeout = {WRITE_WAIT_S}")
-        try:
-            yield Source(target=target, session=session)
-        finally:
-            driver.cut()  # else closing would read the rows that are still under way
+        yield Source(target=target, session=session)
 
 
 def _quoted(name: str) -> str:

@@ -3,12 +3,14 @@
 import datetime
 import os
 import re
+import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 import pytest
-from daemons import CLOSED_PORT_URL, FIVE, Settings
+from daemons import CLOSED_PORT_URL, FIVE, MARKETD, Settings, wait_until
 from databases import (
     PASSWORD,
     USER,
@@ -23,6 +25,7 @@ from documents import ROOT, Document
 
 from domain.clock import now_us
 from domain.market import Tick
+from storage.target import SqliteTarget
 from supervisor import lock
 from supervisor.cli import run_command
 
@@ -189,6 +192,35 @@ def test_equal_ticks_are_all_kept_where_the_table_numbers_nothing(embedded: Inst
             *[(BASE_US, n, 1.5) for n in (1, 2, 3)],
             (BASE_US + 1, 0, 1.5),
         ]
+
+
+def test_an_import_that_was_killed_is_completed_by_the_next(embedded: Installation, tmp_path: Path) -> None:
+    """The first one dies once some of its rows are there; nobody tells the second of it."""
+    fill_ticks(embedded, TWO_MINUTES[:2])
+    embedded.ask(
+        "INSERT INTO ticks (pair, created_at, value) SELECT IF(seq % 2, 'EUR/USD', 'GBP/USD'), "
+        f"'{in_jakarta(BASE_US)}' + INTERVAL seq * 250000 MICROSECOND, 1 + seq % 64 / 64 FROM seq_1_to_50000"
+    )
+    killed = subprocess.Popen([MARKETD, *embedded.words(OLYMP_TICKS)], stderr=subprocess.PIPE)
+    path = tmp_path / "marketd.db"
+    wait_until(lambda: path.exists() and has_ticks(embedded.database), what="some rows are there")
+    killed.kill()
+    killed.communicate()
+    assert 0 < len(stored_ticks(embedded.database)) < 50_002, "it was too quick to be killed"
+    assert embedded.bring(OLYMP_TICKS) == 0
+    other = SqliteDatabase(target=SqliteTarget(path=tmp_path / "other.db"))
+    at_once = attrs.evolve(embedded, database=other)
+    assert at_once.bring(OLYMP_TICKS) == 0
+    assert len(stored_ticks(other)) == 50_002
+    assert stored_ticks(embedded.database) == stored_ticks(other)
+    assert embedded.candles() == at_once.candles()
+
+
+def has_ticks(database: AnyDatabase) -> bool:
+    try:
+        return database.query("SELECT 1 FROM tick LIMIT 1") != []
+    except sqlite3.Error:  # not even a table yet
+        return False
 
 
 def test_wrong_rows_are_counted_shown_and_stop_nothing(
