@@ -1,4 +1,7 @@
-"""The writer's accepting half: what comes in goes into the journal, every `flush_after_ms`."""
+"""The writer's accepting half: what comes in goes into the journal, every `flush_after_ms`.
+
+The ledger's rows do not wait for that, and take along what else is there: a commit is a commit.
+"""
 
 import contextlib
 import functools
@@ -11,6 +14,7 @@ from typing import TypeVar
 import trio
 
 from actors.mailbox import Answer, BatchMailbox, Inbox
+from actors.offers import Offers
 from domain.clock import now_us
 from domain.crash_points import crash_point
 from domain.errors import JournalFull
@@ -50,7 +54,10 @@ class Accepting:
         self._thread = trio.CapacityLimiter(1)  # accepting has one thread, never abandoned
         self._numbers = EventNumbers()
         self._kept_events: list[EventRow] = []  # no journal and no database took them yet
+        self._offers = Offers(inbox.ledger)
         self._waiting: list[Answer[None]] = []  # for what is in the mailboxes to be accepted
+        self._woken = trio.Event()
+        inbox.ledger.on_put = self.wake
         self._lost = GapRanges(Cause.JOURNAL_FULL)
         self._lost_untold: dict[str, Gap] = {}  # by market, the latest
         self._lost_told_at = -float("inf")
@@ -64,6 +71,7 @@ class Accepting:
         self.accepted_through = dict.fromkeys(Lane, 0)  # positions
         self.direct: deque[tuple[Lane, Rows]] = deque()  # to be stored without a journal
         self.direct_ticks = 0
+        self.directed = 0  # of those, how many there ever were
         self.under_way = 0  # ticks in the thread's hands
         self.journal_ids: set[int] = set()  # of this run
         self.accepted = self.dropped = 0  # ticks
@@ -93,9 +101,10 @@ class Accepting:
         flush_after_s = self._settings.flush_after_ms / 1_000
         while not finishing.is_set():
             self.due_at = trio.current_time() + flush_after_s
-            if self._inbox.ticks.used < self.rows_at_once:  # a flood is not waited for
+            self._woken = trio.Event()
+            if not self._is_wanted_now():
                 with trio.move_on_at(self.due_at):
-                    await finishing.wait()
+                    await self._woken.wait()
             self.due_at = None  # a disk may take as long as it likes
             if await self.accept():
                 accepted()
@@ -103,6 +112,16 @@ class Accepting:
                 await self.look()
         self._lost_told_at = -float("inf")
         await self.accept()  # also what came while the last append was under way
+        self._offers.refuse("the writer has ended")
+
+    def wake(self) -> None:
+        """Accept now what is there, and not when its time has come."""
+        self._woken.set()
+
+    def _is_wanted_now(self) -> bool:
+        """Whether there is a flood, something for the ledger, or somebody who waits."""
+        is_flood = self._inbox.ticks.used >= self.rows_at_once
+        return is_flood or self._inbox.ledger.used > 0 or bool(self._waiting)
 
     async def reopen(self) -> bool:
         """Look the journal over and put it right, for it could not be read; return whether it is open."""
@@ -133,14 +152,19 @@ class Accepting:
         """Append what is in the mailboxes; return whether there was anything."""
         waiting, self._waiting = self._waiting, []
         ticks = _drain(self._inbox.ticks)
+        ledger = self._offers.take()
         self._tell_lost()
         money = Money(
             gaps=self._inbox.gaps.take(),
             events=self._drain_events(),
             fills=self._inbox.gaps.take_fills(),
             candles=_drain(self._inbox.candles),
+            signals=ledger.signals,
+            trades=ledger.trades,
+            trade_events=ledger.trade_events,
         )
         if not ticks and not len(money):
+            self._offers.set_kept()
             for each in waiting:
                 each.set(None)
             return False
@@ -155,6 +179,10 @@ class Accepting:
             self.journal_ids.add(batch.journal_id)
             self.accepted_through[batch.lane] = batch.position
         self._take_note(outcome)
+        if outcome.refused_money is None:
+            self._offers.set_kept()
+        else:
+            self._offers.refuse(outcome.trouble)
         self._place_refused(outcome)
         for each in waiting:
             if outcome.trouble:
@@ -167,6 +195,7 @@ class Accepting:
         """Wait until all that is in the mailboxes now is in the journal; raise `JournalFull` if it is not."""
         answer = Answer[None]()
         self._waiting.append(answer)
+        self.wake()
         await answer.wait()
 
     def _drain_events(self) -> list[EventRow]:
@@ -177,26 +206,39 @@ class Accepting:
         return events
 
     def _place_refused(self, outcome: Accepted) -> None:
-        """Store without the journal what it did not take; where that cannot be either, ticks are lost."""
+        """Store without the journal what it did not take; where that cannot be either, ticks are lost.
+
+        The ledger's rows are their owner's again.
+        """
         money, ticks = outcome.refused_money, outcome.refused_ticks
-        if money is not None and self._takes_directly(0):
-            self.direct.append((Lane.MONEY, money))
-        elif money is not None:
-            for gap in money.gaps:
-                self._inbox.gaps.put_back(gap)
-            for fill in money.fills:
-                self._inbox.gaps.put_back_fill(fill)
-            self._kept_events = money.events
+        if money is not None:
+            self._place_refused_money(money)
         if not ticks:
             return
         if self._takes_directly(len(ticks)):
-            self.direct.append((Lane.TICKS, ticks))
+            self._direct(Lane.TICKS, ticks)
             self.direct_ticks += len(ticks)
             self.accepted += len(ticks)
             return
         self.dropped += len(ticks)
         for gap in self._lost.add(ticks):
             self._keep_lost(gap)
+
+    def _place_refused_money(self, money: Money) -> None:
+        rest = Money(gaps=money.gaps, events=money.events, fills=money.fills, candles=money.candles)
+        if self._takes_directly(0):
+            if len(rest):
+                self._direct(Lane.MONEY, rest)
+            return
+        for gap in rest.gaps:
+            self._inbox.gaps.put_back(gap)
+        for fill in rest.fills:
+            self._inbox.gaps.put_back_fill(fill)
+        self._kept_events = rest.events
+
+    def _direct(self, lane: Lane, rows: Rows) -> None:
+        self.direct.append((lane, rows))
+        self.directed += 1
 
     def _takes_directly(self, ticks: int) -> bool:
         """Whether so many more ticks can be stored without the journal."""

@@ -14,7 +14,7 @@ import trio
 from domain.errors import MarketdError
 from domain.gaps import GapLedger
 from domain.market import HistoryCandle, Tick
-from domain.messages import ActorEvent
+from domain.messages import ActorEvent, KeepLedger
 
 Message = TypeVar("Message")
 Batch = TypeVar("Batch", bound=Sized)
@@ -22,9 +22,10 @@ Value = TypeVar("Value")
 
 
 CANDLES_BOUND = 10_000  # of a venue's history, on their way to the writer
+LEDGER_BOUND = 1_000  # messages; a daemon that trades waits for each
 
 
-def _ignore(_: object) -> None:
+def _ignore(*_: object) -> None:
     """Nobody wants to know."""
 
 
@@ -45,11 +46,11 @@ class BatchMailbox(Generic[Batch]):
     `on_drop` is told each of them.
     """
 
-    __slots__ = ("_on_drop", "_receive", "_send", "bound", "dropped", "name", "peak", "used")
+    __slots__ = ("_receive", "_send", "bound", "dropped", "name", "on_drop", "peak", "used")
 
     def __init__(self, *, name: str, bound: int, on_drop: Callable[[Batch], None] = _ignore) -> None:
         self.name = name
-        self._on_drop = on_drop
+        self.on_drop = on_drop
         self.bound = bound
         self.used = self.peak = self.dropped = 0
         # Messages are not what is bounded: `used` is, by put_nowait.
@@ -67,7 +68,7 @@ class BatchMailbox(Generic[Batch]):
                 break  # handed straight to a waiting receiver
             self.used -= len(oldest)
             self.dropped += len(oldest)
-            self._on_drop(oldest)
+            self.on_drop(oldest)
         self.peak = max(self.peak, self.used)
         return self.dropped - before
 
@@ -89,13 +90,17 @@ class BatchMailbox(Generic[Batch]):
 
 
 class Mailbox(Generic[Message]):
-    """A trio memory channel of single messages with a bound; what does not fit is counted."""
+    """A trio memory channel of single messages with a bound; what does not fit is counted.
 
-    __slots__ = ("_receive", "_send", "bound", "dropped", "name", "peak")
+    `on_put` is called when a message was put in; it is set by who drains it and wants to be woken.
+    """
+
+    __slots__ = ("_receive", "_send", "bound", "dropped", "name", "on_put", "peak")
 
     def __init__(self, *, name: str, bound: int) -> None:
         self.name = name
         self.bound = bound
+        self.on_put: Callable[[], None] = _ignore
         self.peak = self.dropped = 0
         self._send, self._receive = trio.open_memory_channel[Message](bound)
 
@@ -107,12 +112,14 @@ class Mailbox(Generic[Message]):
             self.dropped += 1
             return False
         self.peak = max(self.peak, self.used)
+        self.on_put()
         return True
 
     async def put(self, message: Message) -> None:
         """Put a message in, waiting for room."""
         await self._send.send(message)
         self.peak = max(self.peak, self.used)
+        self.on_put()
 
     async def get(self) -> Message:
         """Wait for the oldest message and take it."""
@@ -134,13 +141,19 @@ class Mailbox(Generic[Message]):
 
 @attrs.frozen(kw_only=True)
 class Inbox:
-    """All that reaches the writer: ticks, events, the gaps that changed, candles. Owned by the tree."""
+    """All that reaches the writer: ticks, events, the gaps that changed, candles, the ledger's rows.
+
+    Owned by the tree.
+    """
 
     ticks: BatchMailbox[list[Tick]]
     events: Mailbox[ActorEvent]
     gaps: GapLedger
     candles: BatchMailbox[list[HistoryCandle]] = attrs.field(
         factory=lambda: BatchMailbox(name="writer/candles", bound=CANDLES_BOUND)
+    )
+    ledger: Mailbox[KeepLedger] = attrs.field(
+        factory=lambda: Mailbox(name="writer/money", bound=LEDGER_BOUND)
     )
 
 

@@ -1,6 +1,7 @@
-"""One market: keeps it subscribed, knows its last price and its candles. State in RAM only."""
+"""One market: keeps it subscribed, and puts its prices before its strategies. State in RAM only."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -10,10 +11,13 @@ from domain.clock import now_us
 from domain.errors import ConnectionLost, MarketClosed, VenueSilent
 from domain.events import Event, emit
 from domain.gaps import Cause, GapTracker
-from domain.market import Candle, CandleBuilder, Tick
+from domain.market import Tick
 from domain.messages import Request, Resubscribe, Subscribe
 from domain.states import MarketRow
 from wire.backoff import delay_s
+
+if TYPE_CHECKING:
+    from actors.desks import DeskPlace
 
 LOOK_AGAIN_S = 600.0  # a closed market's hours, at least so often
 ANSWER_WITHIN_S = 10.0  # a venue that has not confirmed a subscribe by then will not
@@ -21,7 +25,10 @@ ANSWER_WITHIN_S = 10.0  # a venue that has not confirmed a subscribe by then wil
 
 @attrs.define(kw_only=True, eq=False)
 class MarketPlace:
-    """All that outlives a market actor's runs. Owned by the tree."""
+    """All that outlives a market actor's runs. Owned by the tree.
+
+    `desk` is None where nothing is traded.
+    """
 
     row: MarketRow
     mailbox: BatchMailbox[list[Tick]]
@@ -30,32 +37,29 @@ class MarketPlace:
     wait_turn: Callable[[], Awaitable[None]]
     changed: Callable[[], None]
     gaps: GapTracker
-    timeframes_s: Sequence[int]
     resubscribe_max_s: float  # a stale market is subscribed again at least this often
+    desk: "DeskPlace | None" = None
 
 
 class Market:
     """The actor of one market; a new one is made for each run.
 
     Reads: its mailbox of ticks, its connection's link. Writes: its connection's mailbox of
-    requests, its row. Owns: last price, open candles. Crashes on: a bug, a refused symbol, a
-    venue that does not confirm. A restart forgets: last price and open candles, so the first
-    candle after it is partial and not handed on; recording does not depend on it.
+    requests, its row; through its desk, to the trader. Owns: nothing; desk and book are its place's.
+    Crashes on: a bug, a refused symbol, a venue that does not confirm. A restart forgets: nothing that
+    is traded; a desk that crashed starts its strategies and candles over.
     """
 
-    __slots__ = ("_place", "_row", "candles", "last_tick")
+    __slots__ = ("_place", "_row")
 
     def __init__(self, place: MarketPlace) -> None:
         self._place = place
         self._row = place.row
-        self.last_tick: Tick | None = None
-        self.candles = [
-            CandleBuilder(market=place.row.name, timeframe_s=timeframe_s)
-            for timeframe_s in place.timeframes_s
-        ]
 
     async def run(self) -> None:
         """Keep subscribed, and follow the prices."""
+        if self._place.desk is not None:
+            self._place.desk.pick_up()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._follow, name=f"follow {self._row.name}")
@@ -69,14 +73,15 @@ class Market:
 
     async def _follow(self) -> None:
         while True:
-            self.handle(await self._place.mailbox.get())
+            ticks = await self._place.mailbox.get()
+            if self._place.desk is not None:
+                await self._place.desk.begin_with(ticks[0])
+            self.handle(ticks)
 
-    def handle(self, ticks: Sequence[Tick]) -> list[Candle]:
-        """Take the ticks of one message, in order; return the candles they closed."""
-        self.last_tick = ticks[-1]
-        return [
-            candle for tick in ticks for builder in self.candles if (candle := builder.add(tick)) is not None
-        ]
+    def handle(self, ticks: Sequence[Tick]) -> None:
+        """Put the ticks of one message before the strategies, in order."""
+        if self._place.desk is not None:
+            self._place.desk.follow(ticks)
 
     # --- staying subscribed -------------------------------------------------------------------
 

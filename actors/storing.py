@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +53,15 @@ class Patience:
         return delay_s(attempt=attempt, min_s=self.retry_min_s, max_s=self.retry_max_s)
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class Wanted:
+    """What somebody waits for to be stored: lanes up to positions, and so many lots without a journal."""
+
+    through: Mapping[Lane, int]
+    directed: int
+    is_stored: trio.Event = attrs.field(factory=trio.Event)
+
+
 class Storing:
     """Brings batches from RAM or from the journal into the database, and keeps that in order.
 
@@ -97,7 +106,8 @@ class Storing:
         self._is_told = False  # that it is away
 
         self.contact: Answer[Contact] = Answer()
-        self._due = trio.Event()  # a transaction's worth waits
+        self._due = trio.Event()  # a transaction's worth waits, or somebody for less
+        self._wanted: list[Wanted] = []
         self._finishing = trio.Event()
         self._all_accepted = trio.Event()
         self._is_cut = False
@@ -116,6 +126,7 @@ class Storing:
                 if self._has_work(lane) and not self._is_held(lane):
                     await self._store_lane(lane)
             await self._store_direct()
+            self._answer()
             await self._keep_up()
             if self._finishing.is_set():
                 if self._all_accepted.is_set() and not self._is_work_left():
@@ -124,6 +135,21 @@ class Storing:
             elif not self._is_due():
                 self._due = trio.Event()
         await self._all_accepted.wait()  # also what is cut off from the database is to be accepted
+
+    async def wait_stored(self, *, through: Mapping[Lane, int], directed: int = 0) -> None:
+        """Wait until the lanes are stored up to these positions, and so many lots without a journal.
+
+        The database may be away for as long as it likes; while it is there it happens at once.
+        """
+        wanted = Wanted(through=through, directed=directed)
+        if self._is_stored(wanted):
+            return
+        self._wanted.append(wanted)
+        self._due.set()
+        try:
+            await wanted.is_stored.wait()
+        finally:
+            self._wanted.remove(wanted)
 
     def look(self) -> None:
         """Something was accepted: store it now, if it is a transaction's worth."""
@@ -157,11 +183,24 @@ class Storing:
     # --- when ---------------------------------------------------------------------------------
 
     def _is_due(self) -> bool:
-        """Whether a transaction's worth of ticks waits, in RAM or behind it in the journal."""
+        """Whether a transaction's worth of ticks waits, in RAM or behind it in the journal; or somebody."""
+        if self._wanted and self._is_work_left():
+            return True
         if self._is_held(Lane.TICKS):
             return False
         rows = self._accepting.shelves[Lane.TICKS].rows
         return rows >= self._accepting.rows_at_once or self._is_behind(Lane.TICKS)
+
+    def _answer(self) -> None:
+        """Tell those who waited for what is stored now."""
+        for wanted in self._wanted:
+            if self._is_stored(wanted):
+                wanted.is_stored.set()
+
+    def _is_stored(self, wanted: Wanted) -> bool:
+        accepting = self._accepting
+        is_through = all(self._stored_through[lane] >= at for lane, at in wanted.through.items())
+        return is_through and accepting.directed - len(accepting.direct) >= wanted.directed
 
     def _has_work(self, lane: Lane) -> bool:
         return self._accepting.accepted_through[lane] > self._stored_through[lane]

@@ -1,5 +1,6 @@
 """The writer: the one actor that owns the journal and the database."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,7 @@ from actors.accepting import Accepting
 from actors.mailbox import Inbox
 from actors.storing import Patience, Storing, greet
 from domain.database import Contact, Finished, WriterStatistics
-from domain.errors import InvariantError, StorageBusy
+from domain.errors import InvariantError, JournalFull, StorageBusy
 from storage.drivers import make_driver
 from storage.payloads import Lane
 from storage.pool import Pool
@@ -25,10 +26,11 @@ Result = TypeVar("Result")
 class Writer:
     """Takes what is to be kept, journals it, and brings it into the database, for as long as that takes.
 
-    Reads: its mailboxes, the gap ledger. Writes: the journal, the database, and in the log when one
-    of them is in trouble or well again. Owns: the journal, the pools, three threads (accepting,
-    storing, reading), none of which waits for another. Crashes on: an exception that is no
-    driver's, our bug. A restart forgets nothing that was accepted: it is in the journal. `run()`
+    Reads: its mailboxes, the gap ledger. Writes: the journal, the database, the answers to those who
+    keep the ledger, and in the log when one of them is in trouble or well again. Owns: the journal, the
+    pools, three threads (accepting, storing, reading), none of which waits for another. Crashes on: an
+    exception that is no driver's, our bug. A restart forgets nothing that was accepted: it is in the
+    journal. `run()`
     may be called once.
     """
 
@@ -150,9 +152,26 @@ class Writer:
         """Wait until all that is in the mailboxes now is journalled; raise `JournalFull` if it cannot be."""
         await self._accepting.flushed()
 
+    async def recovered(self) -> None:
+        """Wait until all that earlier runs left in the journal is stored, however long that takes."""
+        await self.wait_found()
+        if self.found is not None:
+            await self._storing.wait_stored(through=self.found.last_position)
+
+    async def stored_now(self) -> None:
+        """Wait until all that is in the mailboxes now is stored. The deadline is the caller's.
+
+        Ticks for which there was no room are not: they have gap rows.
+        """
+        with contextlib.suppress(JournalFull):
+            await self._accepting.flushed()
+        accepting = self._accepting
+        await self._storing.wait_stored(through=dict(accepting.accepted_through), directed=accepting.directed)
+
     async def finish(self) -> Finished:
         """Take what is in the mailboxes and store it, for a time; then cut the database off."""
         self._finishing.set()
+        self._accepting.wake()
         self._storing.finish()
         if self._is_running:
             with trio.move_on_after(self._patience.finish_s):

@@ -10,7 +10,7 @@ from functools import cache
 
 VARIABLE = "MARKETD_CRASH_AT"
 
-# In the order a price passes them. benchmarks/crash.py hits each of them.
+# In the order a price passes them. benchmarks/crash.py hits each of them in any daemon.
 NAMES = (
     "accept.taken",  # out of the mailboxes, not in the journal
     "accept.appended",  # in the journal's transaction, not committed
@@ -24,6 +24,17 @@ NAMES = (
     "control.written",  # control.json.new is synced, not renamed
 )
 
+# In the order a trade passes them; only a daemon whose strategies trade does.
+TRADE_NAMES = (
+    "trade.decided",  # approved, not offered to the money lane
+    "trade.intended",  # acknowledged, not given to the broker
+    "trade.sent",  # acknowledged, not sent
+    "trade.placed",  # sent, its answer not known
+    "trade.opened",  # known to be open, not offered to the money lane
+    "trade.settled",  # its result is known, not offered to the money lane
+)
+ALL_NAMES = NAMES + TRADE_NAMES
+
 _reached: Counter[str] = Counter()
 
 
@@ -32,8 +43,10 @@ def _wanted() -> tuple[str, int] | None:
     name, _, count = os.environ.get(VARIABLE, "").partition(":")
     if not name:
         return None
-    if name not in NAMES or not count.isdigit():
-        raise SystemExit(f"{VARIABLE}={os.environ[VARIABLE]!r}: expected NAME:N, NAME of {', '.join(NAMES)}")
+    if name not in ALL_NAMES or not count.isdigit():
+        raise SystemExit(
+            f"{VARIABLE}={os.environ[VARIABLE]!r}: expected NAME:N, NAME of {', '.join(ALL_NAMES)}"
+        )
     return name, int(count)
 
 

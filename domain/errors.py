@@ -145,6 +145,32 @@ class InvariantError(MarketdError):
     """Our own bug: crash the actor and let the supervisor decide."""
 
 
+# --- a strategy broke its promise -------------------------------------------------------------
+
+
+class StrategyError(MarketdError):
+    """A strategy did what it may not: set it aside on its market, with this as the reason."""
+
+
+class BadDecision(StrategyError):
+    """A decision cannot be traded on or written down."""
+
+
+class MissingHistory(StrategyError):
+    """A strategy asked for more candles than its `warm_up_candles` has kept for it."""
+
+
+class StillWarmingUp(MissingHistory):
+    """The candles asked for have not all come yet: no decision now, and no fault of the strategy's."""
+
+
+class StrategyOverran(BaseException):
+    """A strategy's call did not end in time. No Exception: a strategy's own `except` does not stop it.
+
+    Raised into the strategy by the fence, which catches it: nobody else ever sees it.
+    """
+
+
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # pass, or are mended, without a word in the settings
 
 

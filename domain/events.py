@@ -33,6 +33,8 @@ class Event(enum.StrEnum):
     BACKFILL = "backfill"  # gaps were asked for in a venue's history
     RELOAD = "reload"  # the settings were read again, or could not be
     CONTROL = "control"  # somebody asked for something over the control socket
+    STRATEGY = "strategy"  # a strategy was set aside on a market, and why, or starts cold
+    TRADER = "trader"  # trading is ready, or is not
     DESIRED = "desired"  # what is wanted changed: market stopped, drain, kill switch
     STATUS = "status"  # one line per child, on SIGUSR1
     SETTINGS = "settings"  # something about the settings the operator should know

@@ -75,10 +75,13 @@ class ActorEvent:
 
 @attrs.frozen(kw_only=True)
 class KeepLedger:
-    """Rows for the money lane, in their order; `answer` is set once they are on disk, or fails.
+    """Rows for the ledger, in their order; `answer` is set once they are on disk, or fails.
 
-    Where it fails they are not kept, and whoever sent them has them still.
+    It fails with `JournalFull`. The rows are then not kept, and neither are those that were offered
+    after them and before that: whoever sent them has them still, and offers all of them again, in
+    their order, after a pause. As the append that failed may have been applied all the same, a signal
+    or an event that is offered again is the same row as before, and no other ever has its id.
     """
 
     rows: tuple[LedgerRow, ...]
-    answer: Answerable | None = None
+    answer: Answerable

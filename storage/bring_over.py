@@ -14,6 +14,7 @@ import attrs
 from domain.clock import as_text
 from storage.batches import with_new_markets
 from storage.drivers import make_driver
+from storage.ledger_rows import SIGNAL_COLUMNS, TRADE_COLUMNS
 from storage.own_session import open_session
 from storage.restore_mysql import set_aside_prefix
 from storage.session import Dialect, Session
@@ -21,6 +22,12 @@ from storage.settings import StorageSettings
 from storage.target import SqliteTarget, Target
 
 OVERLAP_US = 3_600_000_000  # an hour: rows about older times are filled in or recomputed by the next run
+
+
+def _of_a_market(columns: tuple[str, ...]) -> str:
+    """Return these columns of `a`, with the market's id of here."""
+    return ", ".join("here.id" if column == "market_id" else f"a.{column}" for column in columns)
+
 
 MATCH = (
     "FROM {aside}%s AS a JOIN {aside}market AS there ON there.id = a.market_id "
@@ -47,6 +54,20 @@ EVENTS = (
     "INSERT INTO actor_event (id, ts_us, actor, event, detail) "
     "SELECT a.id, a.ts_us, a.actor, a.event, a.detail FROM {aside}actor_event AS a WHERE a.ts_us >= ?"
 )
+SIGNALS = (
+    f"INSERT INTO `signal` ({', '.join(SIGNAL_COLUMNS)}) SELECT {_of_a_market(SIGNAL_COLUMNS)} "
+    + MATCH % "signal" + "a.ts_us >= ?"
+)  # fmt: skip
+# All: what is found out late of an old trade (it was void) may be about times from long before.
+TRADES = (
+    f"INSERT INTO trade ({', '.join(TRADE_COLUMNS)}) SELECT {_of_a_market(TRADE_COLUMNS)} "
+    + MATCH % "trade" + "a.id >= 0"
+)  # fmt: skip
+TRADE_EVENTS = (
+    "INSERT INTO trade_event (id, trade_id, ts_us, state, cause, detail) "
+    "SELECT a.id, a.trade_id, a.ts_us, a.state, a.cause, a.detail "
+    "FROM {aside}trade_event AS a WHERE a.id >= 0"
+)
 POSITIONS = (
     "INSERT INTO journal_position (journal_id, lane, batch) "
     "SELECT a.journal_id, a.lane, a.batch FROM {aside}journal_position AS a WHERE a.batch >= 0"
@@ -61,6 +82,9 @@ STEPS = (
     ),
     (GAPS, ("market_id", "from_us", "cause"), ("to_us", "fill", "fill_note")),
     (EVENTS, ("id",), ()),
+    (SIGNALS, ("id",), ()),
+    (TRADES, ("id",), TRADE_COLUMNS[2:]),
+    (TRADE_EVENTS, ("id",), ()),
     (POSITIONS, ("journal_id", "lane"), ("batch",)),
 )
 COUNT = "SELECT COUNT(*), MAX(ts_us) FROM tick WHERE ts_us >= ?"

@@ -11,10 +11,14 @@ import msgspec
 from domain.gaps import Gap, GapFill
 from domain.market import HistoryCandle, Tick
 from domain.messages import ActorEvent
+from domain.trades import LedgerRow, Signal, Trade, TradeEvent
 
 ACTOR_LENGTH = 128  # characters, as in the schema
 EVENT_LENGTH = 32
 DETAIL_LENGTH = 4_000  # characters: up to 16,000 of TEXT's 65,535 bytes
+STRATEGY_LENGTH = 128
+CAUSE_LENGTH = 64
+INPUTS_LENGTH = 4_000
 
 
 class Lane(enum.StrEnum):
@@ -35,15 +39,29 @@ class EventRow(NamedTuple):
 
 
 class Money(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The rows of a batch of the money lane, by table; `fills` belong to gaps of this or an earlier one."""
+    """The rows of a batch of the money lane, by table; `fills` belong to gaps of this or an earlier one.
+
+    Of several rows of one trade the last is the latest word on it.
+    """
 
     gaps: list[Gap] = []
     events: list[EventRow] = []
     fills: list[GapFill] = []
     candles: list[HistoryCandle] = []
+    signals: list[Signal] = []
+    trades: list[Trade] = []
+    trade_events: list[TradeEvent] = []
 
     def __len__(self) -> int:
-        return len(self.gaps) + len(self.events) + len(self.fills) + len(self.candles)
+        return (
+            len(self.gaps)
+            + len(self.events)
+            + len(self.fills)
+            + len(self.candles)
+            + len(self.signals)
+            + len(self.trades)
+            + len(self.trade_events)
+        )
 
 
 Rows = Money | Sequence[Tick]
@@ -80,6 +98,26 @@ class EventNumbers:
             event=_storable(event.event)[:EVENT_LENGTH],
             detail=_storable(event.detail)[:DETAIL_LENGTH],
         )
+
+
+def storable_row(row: LedgerRow) -> LedgerRow:
+    """Return the row with its texts cut to what the table takes: they come from strategies and venues.
+
+    Inputs that are too long are said to be, since half a JSON object is none.
+    """
+    match row:
+        case Signal():
+            inputs = _storable(row.inputs)
+            return row._replace(
+                strategy=_storable(row.strategy)[:STRATEGY_LENGTH],
+                inputs=inputs if len(inputs) <= INPUTS_LENGTH else f'{{"too_long": {len(inputs)}}}',
+                reason=_storable(row.reason)[:DETAIL_LENGTH],
+            )
+        case TradeEvent():
+            return row._replace(
+                cause=_storable(row.cause)[:CAUSE_LENGTH], detail=_storable(row.detail)[:DETAIL_LENGTH]
+            )
+    return row
 
 
 # Ticks are NamedTuples: MessagePack holds them as arrays, 70 bytes each, at 0.2 µs a tick.

@@ -8,7 +8,7 @@ import attrs
 
 from domain.clock import as_text
 from domain.errors import PermanentError, StorageBusy
-from storage.migrations import bring_up_to_date, schema_version
+from storage.migrations import bring_up_to_date
 from storage.mysql import MysqlDriver
 from storage.own_session import open_session
 from storage.session import Session
@@ -22,7 +22,6 @@ PAGES_A_TRANSACTION = 20
 SAY_EVERY_PAGES = 1_000
 RENAME_WAIT_S = 10  # for whoever reads the tables; the server's own patience is a day
 TABLES = tables_of(NEWEST)
-LATER_TABLES = ("signal", "trade", "trade_event")  # that only a newer schema has
 NO_MARKS = str.maketrans("", "", "-:.Z")
 
 
@@ -56,7 +55,7 @@ class MysqlPlace:
             bring_up_to_date(session, patient_session=lambda: contextlib.nullcontext(session), tell=tell)
             for table in TABLES:
                 session.execute(f"DROP TABLE IF EXISTS {LOADING}{table}")
-                session.execute(f"CREATE TABLE {LOADING}{table} LIKE {table}")
+                session.execute(f"CREATE TABLE {LOADING}{table} LIKE `{table}`")
                 _load_table(copy, session, table=table, tell=tell)
             if count_rows(copy, TABLES) != count_rows(session, TABLES, prefix=LOADING):
                 raise PermanentError(f"{self.target} did not take all rows; nothing was replaced")
@@ -64,8 +63,8 @@ class MysqlPlace:
     def switch(self, staged: Path, *, at_us: int) -> str | None:
         """Rename all tables, in one statement that the server does wholly or not at all."""
         prefix = set_aside_prefix(at_us)
-        aside = [f"{table} TO {prefix}{table}" for table in TABLES]
-        loaded = [f"{LOADING}{table} TO {table}" for table in TABLES]
+        aside = [f"`{table}` TO {prefix}{table}" for table in TABLES]
+        loaded = [f"{LOADING}{table} TO `{table}`" for table in TABLES]
         with self._undone_by_failure(), open_session(self._driver()) as session:
             session.execute(f"SET SESSION lock_wait_timeout = {RENAME_WAIT_S}")
             session.execute(f"RENAME TABLE {', '.join(aside + loaded)}")
@@ -98,12 +97,11 @@ def set_tables_aside(target: MysqlTarget, *, at_us: int) -> None:
     """
     with open_session(MysqlDriver(target=target, read_timeout_s=None)) as session:
         there = {str(name) for (name,) in session.query("SHOW TABLES")}
-        is_newer = "schema_version" in there and schema_version(session) > NEWEST
-        ours = sorted(there & {*TABLES, *(LATER_TABLES if is_newer else ())})
+        ours = sorted(there & TABLES.keys())
         if ours:
             prefix = set_aside_prefix(at_us)
             session.execute(f"SET SESSION lock_wait_timeout = {RENAME_WAIT_S}")
-            session.execute(f"RENAME TABLE {', '.join(f'{each} TO {prefix}{each}' for each in ours)}")
+            session.execute(f"RENAME TABLE {', '.join(f'`{each}` TO {prefix}{each}' for each in ours)}")
 
 
 def set_aside_prefix(at_us: int) -> str:

@@ -20,7 +20,14 @@ from storage.oldest import first_day_end_us, newest_tick_us
 from storage.progress import Progress
 from storage.session import Dialect, Session
 from storage.settings import StorageSettings
-from storage.slices import CandleSweep, delete_old_gaps, delete_slice, free_pages, give_back_slice
+from storage.slices import (
+    CandleSweep,
+    RefusedSweep,
+    delete_old_gaps,
+    delete_slice,
+    free_pages,
+    give_back_slice,
+)
 
 STEP_S = 0.1  # a piece that is under way then is still finished
 PAUSE_S = 0.4  # for storing, while there is more to delete: a duty of a fifth
@@ -109,6 +116,8 @@ class Retention:
             partial(_raise, table=Kept.CANDLES, to_us=candles_us, now_us=now_us),
             CandleSweep(before_us=candles_us).piece,
             partial(delete_old_gaps, before_us=candles_us),
+            # What nothing came of is looked into, if ever, beside the ticks of that day.
+            RefusedSweep(before_us=ticks_us).piece,
             # An event's id is the time it was accepted at, and the table has no other key.
             partial(delete_slice, table="actor_event", key="id", before=candles_us),
             self._give_back,

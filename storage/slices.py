@@ -86,6 +86,47 @@ class CandleSweep:
                 return Progress.MORE
 
 
+@attrs.define(kw_only=True)
+class RefusedSweep:
+    """Deletes refused signals of ticks before, market after market; those of trades stay for ever."""
+
+    before_us: int
+    _market_id: int = 0  # ids begin at 1
+    _after_us: int = -1
+
+    def piece(self, session: Session) -> Progress:
+        """Look at a slice of one market's signals and delete the refused ones, or go on to the next."""
+        last_us = self._slice_end_us(session)
+        if last_us is None:
+            return self._next_market(session)
+        session.begin()
+        session.execute(
+            "DELETE FROM `signal` WHERE market_id = ? AND ts_us > ? AND ts_us <= ? AND outcome = 'refused'",
+            (self._market_id, self._after_us, last_us),
+        )
+        session.commit()
+        self._after_us = last_us
+        return Progress.MORE
+
+    def _slice_end_us(self, session: Session) -> int | None:
+        [(last_us,)] = session.query(
+            "SELECT MAX(ts_us) FROM (SELECT ts_us FROM `signal` WHERE market_id = ? AND ts_us > ? "
+            "AND ts_us < ? ORDER BY ts_us LIMIT ?) AS slice",
+            (self._market_id, self._after_us, self.before_us, SLICE_ROWS),
+        )
+        return None if last_us is None else int(last_us)
+
+    def _next_market(self, session: Session) -> Progress:
+        rows = session.query(
+            "SELECT MIN(market_id) FROM `signal` WHERE market_id > ?",
+            (self._market_id,),
+        )
+        if rows[0][0] is None:
+            return Progress.DONE
+        self._market_id, self._after_us = int(rows[0][0]), -1
+        return Progress.MORE
+
+
 def give_back_slice(session: Session, *, spare_share: float) -> Progress:
     """Give free pages of a SQLite file back to the file system, down to that share of all its pages.
 

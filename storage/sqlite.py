@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import threading
 import weakref
+from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +32,10 @@ PRAGMAS = (
     # since the last checkpoint to a power cut. It costs one fsync a transaction, one in store_every_ms.
     "PRAGMA synchronous = FULL",
 )
+
+
+# Money is text here, and exact: sums are made of Decimals, never by SQLite.
+sqlite3.register_adapter(Decimal, "{:f}".format)
 
 
 class WeaklyHeldConnection(sqlite3.Connection):

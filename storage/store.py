@@ -21,6 +21,7 @@ from storage.candles import CandleKeeper, CandleProgress, gaps_changed
 from storage.dead_letters import insert_or_set_aside
 from storage.fills import fill_gaps, put_candles
 from storage.journal_reader import Head, JournalReader
+from storage.ledger_rows import insert_signals, insert_trade_events, put_trades
 from storage.payloads import JournalBatch, Lane, Money, Rows
 from storage.session import Dialect, Session
 
@@ -244,19 +245,25 @@ class Store:
         fills = [fill for each in rows for fill in each.fills]
         candles = [candle for each in rows for candle in each.candles]
         events = [event for each in rows for event in each.events]
+        signals = [signal for each in rows for signal in each.signals]
+        trades = [trade for each in rows for trade in each.trades]
+        steps = [step for each in rows for step in each.trade_events]
         markets = {gap.market for gap in gaps}
         markets |= {fill.market for fill in fills} | {candle.market for candle in candles}
+        markets |= {signal.market for signal in signals} | {trade.market for trade in trades}
         ids = with_new_markets(session, ids=self._ids, markets=markets)
         put_gaps(session, gaps=gaps, ids=ids)
         fill_gaps(session, fills=fills, ids=ids)
         put_candles(session, candles=candles, ids=ids)
         insert_events(session, events=events)
+        insert_signals(session, signals=signals, ids=ids)
+        put_trades(session, trades=trades, ids=ids)
+        insert_trade_events(session, events=steps)
         changed = [(ids[gap.market], gap.from_us, gap.to_us) for gap in gaps]
         changed += [(ids[fill.market], fill.from_us, fill.to_us) for fill in fills]
         if changed:
             gaps_changed(session, gaps=changed, timeframes_s=self._timeframes_s)
-        count = len(gaps) + len(fills) + len(candles) + len(events)
-        return _Inserted(ids=ids, rows=count)
+        return _Inserted(ids=ids, rows=sum(len(each) for each in rows))
 
     def _insert_ticks(self, session: Session, ticks: list[Tick], *, work: Work) -> _Inserted:
         ids = with_new_markets(session, ids=self._ids, markets={tick[0] for tick in ticks})

@@ -1,11 +1,13 @@
 """What the operator wants: `control.json` in the state directory. Never polled, never in the database.
 
 {"version": 1, "stopped": ["EURUSD@sim"], "started": [], "drain": false,
- "kill_switch": null | {"who": "uid 0", "when_us": 1795000000000000, "reason": "…"}}
+ "kill_switch": null | {"who": "uid 0", "when_us": 1795000000000000, "reason": "…"},
+ "limits": null | {"day": "2026-11-27", "limits": {"max_stake": "100", …}}}
 """
 
 import os
 from pathlib import Path
+from typing import Any
 
 import attrs
 import msgspec
@@ -27,11 +29,20 @@ class KillSwitch:
     reason: str
 
 
+@attrs.frozen(kw_only=True)
+class LimitsOfDay:
+    """The limits in force on a day, such as 2026-11-27, by their names; money is text."""
+
+    day: str
+    limits: dict[str, Any]
+
+
 @attrs.define(kw_only=True)
 class DesiredState:
     """What was asked for by command, over every restart.
 
-    A market in neither list is wanted as its settings' `autostart` says.
+    A market in neither list is wanted as its settings' `autostart` says. `limits` are those in force
+    on a day (`supervisor/limits.py`), None where nothing has traded yet.
     """
 
     version: int = VERSION
@@ -39,6 +50,7 @@ class DesiredState:
     started: list[str] = attrs.field(factory=list)
     drain: bool = False
     kill_switch: KillSwitch | None = None
+    limits: LimitsOfDay | None = None
 
     def of_market(self, market: str, *, autostart: bool) -> Desired:
         """Return what is wanted of a market."""
@@ -109,15 +121,30 @@ def decode_restored(content: bytes | None) -> RestoredState:
 def merge_restored(*, current: DesiredState | None, restored: DesiredState) -> DesiredState:
     """Return what is wanted after a restore: the markets as restored, and the stricter of all else.
 
-    It starts in drain; a kill switch stays on if either has it, the present one first.
+    It starts in drain; a kill switch stays on if either has it, the present one first. Of limits of one
+    day the stricter hold; those of an earlier day than the others say nothing of today.
     """
     present = None if current is None else current.kill_switch
+    limits = None if current is None else current.limits
     return DesiredState(
         stopped=list(restored.stopped),
         started=list(restored.started),
         drain=True,
         kill_switch=present or restored.kill_switch,
+        limits=_stricter(limits, restored.limits),
     )
+
+
+def _stricter(present: LimitsOfDay | None, restored: LimitsOfDay | None) -> LimitsOfDay | None:
+    if present is None or restored is None or present.day != restored.day:
+        return max((each for each in (present, restored) if each), key=lambda each: each.day, default=None)
+    from strategies.limits import Limits, stricter  # by a restore only
+
+    try:
+        both = stricter(Limits.from_table(present.limits), Limits.from_table(restored.limits))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return present  # of another version's limits those that were in force here
+    return LimitsOfDay(day=present.day, limits=both.as_table())
 
 
 def _decode(content: bytes) -> DesiredState:

@@ -12,7 +12,7 @@ from domain.errors import ConfigError
 from domain.market import SYMBOL_PATTERN, VENUE_PATTERN, split_market_id
 from storage.import_map import COLUMNS, Kind, Marks, TableMap, TimeForm, TimeMap
 from supervisor.read_section import nearest, read_section, shown
-from supervisor.sections import check_zone
+from supervisor.key_checks import check_zone
 
 
 @attrs.frozen(kw_only=True)

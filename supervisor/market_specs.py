@@ -60,6 +60,10 @@ def check_across(settings: Settings) -> None:
             f"[supervision] backoff_min_s = {supervision.backoff_min_s}: "
             f"more than backoff_max_s = {supervision.backoff_max_s}"
         )
+    if settings.strategies or settings.trading.mode != "paper":
+        from supervisor.terms import check_trading  # with strategies, only where something trades
+
+        check_trading(settings)
 
 
 def _check_venue(name: str, venue: VenueSettings) -> None:
@@ -124,8 +128,10 @@ def _check_markets(
     section: MarketsSettings, settings: Settings, *, where: str, seen: dict[tuple[str, str], str]
 ) -> None:
     _check_known(section.venue, settings.venues, where=f"{where} venue", kind="venues")
-    for strategy in section.strategies:
+    for index, strategy in enumerate(section.strategies):
         _check_known(strategy, settings.strategies, where=f"{where} strategies", kind="strategies")
+        if strategy in section.strategies[:index]:
+            raise ConfigError(f"{where} strategies: {shown(strategy)} is there twice")
     if not section.symbols:
         raise ConfigError(f"{where} symbols = []: expected at least one symbol")
     for symbol in section.symbols:

@@ -1,23 +1,17 @@
 """What the operator can ask of a running daemon, over the control socket or by a signal."""
 
-import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
-import attrs
 import msgspec
 import trio
 
 from actors.control import Peer
-from domain.clock import now_us
 from domain.errors import RejectedError, StorageBusy
 from domain.events import Event, emit
-from domain.gaps import Cause
-from domain.messages import Unsubscribe
 from domain.states import Desired
-from supervisor import desired
 from supervisor.listings import content_of
+from supervisor.switching import restart_market, start_market
 from supervisor.tree import Tree
 
 READ_S = 25.0  # less than the client's patience, so that it hears why
@@ -29,7 +23,6 @@ class Operator:
     def __init__(self, *, tree: Tree, status: Callable[[], dict[str, Any]]) -> None:
         self._tree = tree
         self._status = status
-        self._saving = trio.CapacityLimiter(1)  # a thread that a hung disk keeps holds up the next save only
 
     async def handle(self, command: str, arguments: Mapping[str, Any], peer: Peer) -> Any:
         """Carry out one command."""
@@ -39,12 +32,16 @@ class Operator:
             case "market":
                 return await self._market(arguments)
             case "shutdown":
-                return self._shutdown(str(peer))
+                return self._shutdown(arguments, who=str(peer))
             case "drain":
                 return await self._drain(arguments)
+            case "kill_switch":
+                return await self._kill_switch(arguments, who=str(peer))
+            case "why":
+                return self._why(arguments)
             case "markets":
                 return self._markets(arguments)
-            case "history" | "gaps":
+            case "history" | "gaps" | "trades" | "trade" | "refused" | "refusals":
                 return await self._read(command, arguments)
             case _:
                 raise RejectedError(f"command {command!r} is not known to this daemon")
@@ -85,32 +82,40 @@ class Operator:
         raise RejectedError(f"market {name!r} is not in the settings")
 
     def _start(self, market: str) -> None:
-        """Start it now, whatever held it; its connection too, if that waits or has failed."""
-        branch = self._tree.markets[market]
-        if branch.connection.place.row.hold is not None:
-            branch.connection.child.start()
-        branch.port.gaps.resume(Cause.STOPPED, at_us=now_us())
-        branch.port.hours.pass_time(at_us=now_us())  # nobody did while it was stopped
-        if branch.port.hours.is_closed:
-            branch.port.gaps.rest(Cause.CLOSED, at_us=now_us())
-        # Until it is subscribed its ticks are missed; one that runs already misses none.
-        if branch.port.row.desired is Desired.STOPPED or not branch.connection.place.row.is_open:
-            branch.port.gaps.trouble(Cause.DISCONNECT)
-        branch.child.start()
+        if self._tree.floor is not None:
+            self._tree.floor.go_on(market)
+        start_market(self._tree.markets[market])
 
     def _stop(self, market: str) -> None:
-        """Stop it now, also while it backs off, and unsubscribe it."""
-        branch = self._tree.markets[market]
-        branch.child.stop()
-        branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
-        branch.connection.place.let_go(branch.port, symbol=branch.spec.symbol)
+        self._tree.stop_market(market)
 
     def _restart(self, market: str) -> None:
-        """Unsubscribe it and start it over."""
-        branch = self._tree.markets[market]
-        branch.connection.place.requests.put_nowait(Unsubscribe(symbol=branch.spec.symbol))
-        self._start(market)
-        branch.child.restart()
+        if self._tree.floor is not None:
+            self._tree.floor.go_on(market)
+            self._tree.floor.give_another_chance(market)
+        restart_market(self._tree.markets[market])
+
+    # --- why nothing is traded ----------------------------------------------------------------
+
+    def _why(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what blocks new trades on a market now, how its strategies stand, and the limits."""
+        name = arguments.get("market")
+        if not isinstance(name, str):
+            raise RejectedError(f"why: market {name!r} is not an id")
+        market, floor = self._find_market(name), self._tree.floor
+        if floor is None:
+            block = {"reason": "no_strategies", "text": "no market of the settings has strategies"}
+            return {"market": market, "blocks": [block], "strategies": [], "limits": {}}
+        blocks = [{"reason": each.reason.value, "text": each.text} for each in floor.blocks(market)]
+        strategies = floor.strategies_on(market)
+        if not strategies:
+            blocks.insert(0, {"reason": "no_strategies", "text": f"{market} has no strategies"})
+        return {
+            "market": market,
+            "blocks": blocks,
+            "strategies": strategies,
+            "limits": floor.figures()["limits"],
+        }
 
     # --- what the venues list -----------------------------------------------------------------
 
@@ -127,24 +132,33 @@ class Operator:
 
     async def _read(self, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return one page; the database has a deadline of its own for each statement."""
-        from supervisor import reading  # with what it brings, 0.2 MiB
+        from supervisor import reading, requests  # with what they bring, 0.2 MiB
 
-        configured = reading.Configured(
+        configured = requests.Configured(
             markets=tuple(self._tree.markets),
             timeframes_s=tuple(self._tree.settings.storage.timeframes_s),
         )
         work = reading.plan(command, arguments, configured=configured)
         with trio.move_on_after(READ_S):
-            return reading.settle(await self._tree.writer.read(work))
+            return requests.settle(await self._tree.writer.read(work))
         raise StorageBusy(f"{command}: the database did not answer within {READ_S:.0f} s")
 
     # --- the daemon ---------------------------------------------------------------------------
 
-    def _shutdown(self, who: str) -> dict[str, Any]:
-        # No trade can be open yet, so there is none to wait for.
-        emit(Event.STOP, f"stopping on request of {who}", actor="tree", who=who)
-        self._tree.stop(f"stopped on request of {who}")
-        return {"stopping": True}
+    def _shutdown(self, arguments: Mapping[str, Any], *, who: str) -> dict[str, Any]:
+        after_trades, max_wait_s = arguments.get("after_trades", False), arguments.get("max_wait_s")
+        if not isinstance(after_trades, bool):
+            raise RejectedError(f"shutdown: after_trades {after_trades!r} is not true or false")
+        if max_wait_s is not None and not (isinstance(max_wait_s, int | float) and max_wait_s >= 0):
+            raise RejectedError(f"shutdown: max_wait_s {max_wait_s!r} is not a number from 0 up")
+        why = f"stopped on request of {who}"
+        if not after_trades:
+            emit(Event.STOP, f"stopping on request of {who}", actor="tree", who=who)
+            self._tree.stop(why)
+            return {"stopping": True}
+        count = self._tree.stop_after_trades(why, max_wait_s=max_wait_s)
+        emit(Event.STOP, f"no new trades; stopping once {count} have ended", actor="tree", who=who)
+        return {"stopping": True, "open": count}
 
     async def _drain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         is_on = arguments.get("on")
@@ -158,25 +172,19 @@ class Operator:
         emit(Event.DESIRED, f"drain {'on: no new trades' if is_on else 'off'}", actor="control")
         return await self.save()
 
+    async def _kill_switch(self, arguments: Mapping[str, Any], *, who: str) -> dict[str, Any]:
+        is_on, reason = arguments.get("on"), arguments.get("reason")
+        if not isinstance(is_on, bool):
+            raise RejectedError(f"kill-switch: on {is_on!r} is not true or false")
+        if not isinstance(reason, str) or not reason.strip():
+            raise RejectedError(f"kill-switch: reason {reason!r}: say why, it is kept with who and when")
+        switch = self._tree.keeper.kill if is_on else self._tree.keeper.release
+        switch(who=who, reason=reason.strip())
+        return {"kill_switch": is_on, "remembered": await self.save()}
+
     async def save(self) -> bool:
         """Put what is wanted on disk; return False, and say so, where that fails."""
-        snapshot = attrs.evolve(
-            self._tree.desired,
-            stopped=list(self._tree.desired.stopped),
-            started=list(self._tree.desired.started),
-        )
-        write = partial(desired.write, self._tree.state_dir, snapshot)
-        try:
-            await trio.to_thread.run_sync(write, limiter=self._saving, abandon_on_cancel=True)
-        except OSError as exc:
-            emit(
-                Event.DESIRED,
-                f"{desired.FILE_NAME} cannot be written: {exc}; in force, but not over a restart",
-                level=logging.ERROR,
-                actor="control",
-            )
-            return False
-        return True
+        return await self._tree.keeper.save()
 
 
 def _few(markets: list[str]) -> str:

@@ -102,6 +102,7 @@ def _plant(plan: Plan, reread: Callable[[], Settings] | None) -> Daemon:
         desired=remembered or desired.DesiredState(),
         make_writer=partial(_make_writer, plan, target),
         recorder=_recorder(plan.settings),
+        config=plan.config,
     )
     tree.pause = Pause(wait_s=plan.life.pause_s, bad_ends=plan.life.bad_ends)
     logs.record_events(tree.inbox.events)

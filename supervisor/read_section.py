@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import attrs
 import msgspec
@@ -65,7 +65,15 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
+def inner_section(type_: Any) -> type[Any] | None:
+    """Return the attrs class that a key's table is read into, None where its value is no table."""
+    found = [part for part in (type_, *get_args(type_)) if isinstance(part, type) and attrs.has(part)]
+    return found[0] if found else None
+
+
 def _read_value(field: "attrs.Attribute[Any]", value: object, *, where: str) -> Any:
+    if (inner := inner_section(field.type)) is not None:
+        return read_section(inner, value, where=where)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where} = {shown(value)}: expected a finite number")
     try:

@@ -9,15 +9,14 @@ two requests, so a client that is slow to ask costs nothing.
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 from attrs import validators
 
-from domain.errors import ConfigError, RejectedError
-from domain.market import MAX_INTEGER
+from domain.errors import RejectedError
 from storage.history import (
     CANDLE_COLUMNS,
     CANDLE_POSITION,
@@ -26,21 +25,17 @@ from storage.history import (
     TICK_COLUMNS,
     TICK_POSITION,
     Page,
-    Position,
-    Span,
     candle_page,
     gap_page,
     tick_page,
 )
 from storage.markets import find_market
 from storage.session import Session
-from supervisor.read_section import read_section, shown
+from supervisor import trade_reading
+from supervisor.requests import Answer, Configured, PageRequest, Work, answer, read_page_request
 
-PAGE_ROWS = 2_000  # of ticks 200 KB of JSON, encoded in 0.3 ms of the daemon's loop
-MAX_PAGE_ROWS = 10_000
+COMMANDS = ("history", "gaps", *trade_reading.COMMANDS)
 MAX_TIMEFRAME_S = 2**31 - 1  # an INT
-
-Answer = dict[str, Any]
 
 
 class Kind(enum.StrEnum):
@@ -48,32 +43,6 @@ class Kind(enum.StrEnum):
 
     TICKS = "ticks"
     CANDLES = "candles"
-
-
-@attrs.frozen(kw_only=True)
-class Configured:
-    """What the settings say that a request leaves out."""
-
-    markets: tuple[str, ...]
-    timeframes_s: tuple[int, ...]
-
-
-_time = [validators.ge(0), validators.le(MAX_INTEGER)]
-
-
-def _check_position(_: object, __: object, value: Position | None) -> None:
-    if any(not 0 <= number <= MAX_INTEGER for number in value or ()):
-        raise ValueError(f"expected numbers from 0 to {MAX_INTEGER}")
-
-
-@attrs.frozen(kw_only=True)
-class PageRequest:
-    """What both commands take."""
-
-    from_us: int = attrs.field(default=0, validator=_time)
-    to_us: int = attrs.field(default=MAX_INTEGER, validator=_time)
-    after: Position | None = attrs.field(default=None, validator=_check_position)
-    limit: int = attrs.field(default=PAGE_ROWS, validator=[validators.ge(1), validators.le(MAX_PAGE_ROWS)])
 
 
 @attrs.frozen(kw_only=True)
@@ -94,52 +63,24 @@ class GapsRequest(PageRequest):
     market: str | None = None
 
 
-Request = TypeVar("Request", bound=PageRequest)
-
-
-def plan(
-    command: str, arguments: Mapping[str, Any], *, configured: Configured
-) -> Callable[[Session], Answer | RejectedError]:
-    """Return what is to be run on a session for `history` or `gaps`; `settle` takes its result.
+def plan(command: str, arguments: Mapping[str, Any], *, configured: Configured) -> Work:
+    """Return what is to be run on a session for one of `COMMANDS`; `settle` takes its result.
 
     Raises RejectedError that names a wrong argument and its value.
     """
+    if command in trade_reading.COMMANDS:
+        return trade_reading.plan(command, arguments, configured=configured)
     if command == "gaps":
-        gaps = _read_request(GapsRequest, arguments, command=command, numbers=GAP_POSITION)
-        return partial(_answer, partial(_gaps, gaps, configured=configured))
+        gaps = read_page_request(GapsRequest, arguments, command=command, numbers=GAP_POSITION)
+        return partial(answer, partial(_gaps, gaps, configured=configured))
     numbers = TICK_POSITION if arguments.get("kind") == Kind.TICKS else CANDLE_POSITION
-    history = _read_request(HistoryRequest, arguments, command=command, numbers=numbers)
+    history = read_page_request(HistoryRequest, arguments, command=command, numbers=numbers)
     if history.kind is Kind.TICKS:
-        return partial(_answer, partial(_ticks, history, configured=configured))
+        return partial(answer, partial(_ticks, history, configured=configured))
     timeframe_s = history.timeframe_s or min(configured.timeframes_s, default=None)
     if timeframe_s is None:
         raise RejectedError("history timeframe_s: none given, and [storage] timeframes_s = []")
-    return partial(_answer, partial(_candles, history, timeframe_s, configured=configured))
-
-
-def settle(result: Answer | RejectedError) -> Answer:
-    """Return the answer, or raise the refusal it is."""
-    if isinstance(result, RejectedError):
-        raise result
-    return result
-
-
-def _read_request(cls: type[Request], arguments: Mapping[str, Any], *, command: str, numbers: int) -> Request:
-    try:
-        request = read_section(cls, dict(arguments), where=command)
-    except ConfigError as exc:
-        raise RejectedError(str(exc)) from exc
-    if request.after is not None and len(request.after) != numbers:
-        raise RejectedError(f"{command} after = {shown(list(request.after))}: expected {numbers} numbers")
-    return request
-
-
-def _answer(read: Callable[[Session], Answer], session: Session) -> Answer | RejectedError:
-    """Hand a refusal back as a value: an exception would cost the pool its connection."""
-    try:
-        return read(session)
-    except RejectedError as exc:
-        return exc
+    return partial(answer, partial(_candles, history, timeframe_s, configured=configured))
 
 
 def _ticks(request: HistoryRequest, session: Session, *, configured: Configured) -> Answer:
@@ -147,7 +88,7 @@ def _ticks(request: HistoryRequest, session: Session, *, configured: Configured)
     if market.id is None:
         return _page(market.name, Page(columns=TICK_COLUMNS, rows=[], next=None))
     page = tick_page(
-        session, market_id=market.id, span=_span(request), after=request.after, limit=request.limit
+        session, market_id=market.id, span=request.span, after=request.after, limit=request.limit
     )
     return _page(market.name, page)
 
@@ -162,7 +103,7 @@ def _candles(
         session,
         market_id=market.id,
         timeframe_s=timeframe_s,
-        span=_span(request),
+        span=request.span,
         after=request.after,
         limit=request.limit,
     )
@@ -179,13 +120,7 @@ def _gaps(request: GapsRequest, session: Session, *, configured: Configured) -> 
 
 
 def _gap_page(request: GapsRequest, session: Session, *, market_id: int | None) -> Page:
-    return gap_page(
-        session, market_id=market_id, span=_span(request), after=request.after, limit=request.limit
-    )
-
-
-def _span(request: PageRequest) -> Span:
-    return Span(from_us=request.from_us, to_us=request.to_us)
+    return gap_page(session, market_id=market_id, span=request.span, after=request.after, limit=request.limit)
 
 
 def _page(market: str | None, page: Page) -> Answer:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -9,15 +10,10 @@ import attrs
 
 from storage.settings import StorageSettings
 from supervisor.policy import SupervisionSettings
-from supervisor.sections import (
-    AlertsSettings,
-    DoorSettings,
-    MarketsSettings,
-    ServiceSettings,
-    StrategySettings,
-    TradingSettings,
-)
+from supervisor.read_section import inner_section
+from supervisor.sections import AlertsSettings, DoorSettings, MarketsSettings, ServiceSettings
 from supervisor.settings import UNUSED_KEYS, UNUSED_SECTIONS
+from supervisor.trading_sections import StrategySettings, TradingSettings
 from venues.settings import VenueSettings
 
 # In the order of a settings file: heading, name as in UNUSED_KEYS, class.
@@ -90,6 +86,8 @@ def promise_of(cls: type[Any]) -> str:
 def as_toml(value: object) -> str:
     """Return a key's value as TOML writes it; text, numbers, booleans and lists of them."""
     # JSON's spelling of these is TOML's, but for a character that TOML wants escaped.
+    if isinstance(value, Decimal):
+        return str(value)
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace(
         "\x7f", "\\u007f"
     )
@@ -124,6 +122,9 @@ def _default(field: "attrs.Attribute[Any]") -> object:
 
 
 def _type_text(type_: Any) -> str:
+    if (inner := inner_section(type_)) is not None:
+        parts = (f"{key.name}{f' = {key.default}' if key.default else ''}" for key in keys_of(inner))
+        return f"{{ {', '.join(parts)} }}"
     if isinstance(type_, UnionType):
         return " or ".join(_type_text(part) for part in get_args(type_) if part is not type(None))
     if get_origin(type_) in (list, tuple):

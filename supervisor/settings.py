@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,8 @@ from storage.settings import StorageSettings
 from supervisor.market_specs import MarketSpec, check_across, market_specs
 from supervisor.policy import SupervisionSettings
 from supervisor.read_section import nearest, read_named, read_section, shown
-from supervisor.sections import (
-    AlertsSettings,
-    DoorSettings,
-    MarketsSettings,
-    ServiceSettings,
-    Settings,
-    StrategySettings,
-    TradingSettings,
-)
+from supervisor.sections import AlertsSettings, DoorSettings, MarketsSettings, ServiceSettings, Settings
+from supervisor.trading_sections import StrategySettings, TradingSettings
 from venues.settings import VenueSettings
 
 __all__ = [
@@ -43,6 +37,7 @@ SERVICE_STATE_DIR = Path("/var/lib/marketd")
 SERVICE_PASSWORD = Path("/etc/marketd/db-password")  # for root; the service gets it as a credential
 SIMULATED_VENUE = "sim"
 SIMULATED_PROTOCOL = "olymptrade"
+SIMULATED_STRATEGY = "streak"  # so that a newcomer sees trades within minutes
 SIMULATED_TOKEN = "simulated"  # noqa: S105 - no secret: the simulated venue takes any
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -56,11 +51,11 @@ SECTIONS: Mapping[str, type[Any]] = {
 NAMED_SECTIONS: Mapping[str, type[Any]] = {"venues": VenueSettings, "strategies": StrategySettings}
 
 # What is accepted but does nothing yet: whole sections, and keys of the others.
-UNUSED_SECTIONS = ("strategies", "trading", "door", "alerts")
+UNUSED_SECTIONS = ("door", "alerts")
 UNUSED_KEYS = {
-    "service": ("language", "zone"),
+    "service": ("language",),
     "venues": ("account",),
-    "markets": ("strategies",),
+    "trading": ("count_foreign_trades",),
 }
 
 
@@ -193,7 +188,13 @@ def simulated_settings(base: Settings | None, *, url: str) -> Settings:
         real,
         storage=attrs.evolve(real.storage, url=None, password_file=None),
         venues={SIMULATED_VENUE: VenueSettings(protocol=SIMULATED_PROTOCOL, url=url)},
-        markets=(MarketsSettings(venue=SIMULATED_VENUE, symbols=tuple(FX_PAIRS)),),
-        strategies={},
+        markets=(
+            MarketsSettings(venue=SIMULATED_VENUE, symbols=tuple(FX_PAIRS), strategies=(SIMULATED_STRATEGY,)),
+        ),
+        strategies={
+            SIMULATED_STRATEGY: StrategySettings(
+                kind="streak", expiry_s=60, stake=Decimal(10), options={"length": 3}
+            )
+        },
         trading=attrs.evolve(real.trading, mode="paper"),
     )

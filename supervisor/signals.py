@@ -6,7 +6,7 @@ SIGUSR1 kills a process, also one that is still starting.
 
 import signal
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -20,6 +20,7 @@ def install() -> None:
     """From now on remember our signals instead of dying of them."""
     for number in HANDLED:
         signal.signal(number, _remember)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # ours only, of timers round strategies
 
 
 def _remember(number: int, frame: FrameType | None) -> None:
@@ -58,3 +59,21 @@ def ignore_harmless() -> None:
     """Ignore the signals that mean nothing to a process that is about to end."""
     for number in HARMLESS:
         signal.signal(number, signal.SIG_IGN)
+
+
+# --- the alarm, which ends a strategy that does not --------------------------------------------
+
+
+def on_alarm(ring: Callable[[FrameType | None], None]) -> None:
+    """Call `ring` with the frame that runs whenever the alarm goes off. For the main thread."""
+    signal.signal(signal.SIGALRM, lambda _, frame: ring(frame))
+
+
+def set_alarm(*, after_s: float, again_s: float) -> None:
+    """Let the alarm go off after a time, and again and again from then on."""
+    signal.setitimer(signal.ITIMER_REAL, after_s, again_s)
+
+
+def stop_alarm() -> None:
+    """Let no alarm go off any more; one that just did may still ring."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)

@@ -21,6 +21,21 @@ from supervisor.policy import connection_state
 from supervisor.tree import Tree
 
 FILE_NAME = "status.json"
+NOTHING_TRADES: dict[str, Any] = {
+    "currency": None,
+    "balance": None,
+    "is_ready": False,
+    "reason": "no market has strategies",
+    "open": 0,
+    "unknown": 0,
+    "open_real": 0,
+    "trades_today": 0,
+    "realised_today": "0",
+    "paused_until_us": None,
+    "limits": {},
+    "ladders": [],
+    "strategies": [],
+}
 LAG_EVERY_S = 0.5
 LAG_SAMPLES = 20  # so `loop_lag_ms` is the worst of the last 10 s
 
@@ -60,13 +75,22 @@ def build(
         "connections": [_connection(tree, row) for row in tree.board.connections.values()],
         "writer": _writer(tree),
         "mailboxes": {name: attrs.asdict(box.statistics()) for name, box in tree.mailboxes().items()},
-        "trading": {
-            "drain": tree.desired.drain,
-            "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
-        },
+        "trading": trading(tree),
         "process": _process(tree, lag),
         "log": attrs.asdict(log.figures()),
     }
+
+
+def trading(tree: Tree) -> dict[str, Any]:
+    """Return how trading stands; `is_ready` is whether trades may be opened, as far as we can say."""
+    switches = {
+        "mode": tree.settings.trading.mode,
+        "drain": tree.desired.drain,
+        "kill_switch": tree.desired.kill_switch and attrs.asdict(tree.desired.kill_switch),
+    }
+    if tree.floor is None:
+        return switches | NOTHING_TRADES
+    return switches | tree.floor.figures()
 
 
 def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
@@ -77,8 +101,12 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
         "symbol": row.symbol,
         "venue": row.venue,
         "state": tree.board.market_state(row),
-        "desired": row.desired,
-        "reason": reason_of(row) or reason_of(row.connection) or _pause_of(tree, row) or None,
+        "desired": Desired.STOPPED if _closing(tree, row) else row.desired,
+        "reason": _closing(tree, row)
+        or reason_of(row)
+        or reason_of(row.connection)
+        or _pause_of(tree, row)
+        or None,
         "last_tick_us": row.last_tick_us,
         "age_ms": None if row.last_tick_at is None else round((now - row.last_tick_at) * 1000),
         "price": row.price,
@@ -88,6 +116,14 @@ def _market(tree: Tree, row: MarketRow) -> dict[str, Any]:
         "gaps": branch.port.gaps.count,
         "next_try_s": _next_try_s(row),
     }
+
+
+def _closing(tree: Tree, row: MarketRow) -> str:
+    """Return why a market runs that is to be stopped, "" where that is not so."""
+    desk = tree.markets[row.name].place.desk
+    if tree.floor is None or desk is None or not desk.is_closing:
+        return ""
+    return f"stops once its {tree.floor.open_on(row.name)} open trades have ended"
 
 
 def _venue(tree: Tree, branch: VenueBranch) -> dict[str, Any]:

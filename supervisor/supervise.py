@@ -1,4 +1,4 @@
-"""Keeps one child alive. The only `except Exception` of the whole tree is here."""
+"""Keeps one child alive. Every `except Exception` of the whole tree is here."""
 
 import logging
 import traceback
@@ -31,6 +31,15 @@ async def outcome_of(name: str, run: Callable[[], Awaitable[None]]) -> Exception
             _log_failure(name, failures, "failed while it was stopped")
         if rest is not None:
             raise rest from None
+    return None
+
+
+def failure_of(call: Callable[[], object]) -> BaseException | None:
+    """Call something of a user's, such as a strategy; return what it failed with, None where it did not."""
+    try:
+        call()
+    except (Exception, SystemExit) as error:
+        return error
     return None
 
 

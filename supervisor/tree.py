@@ -1,8 +1,8 @@
 """The wiring. Reads like the drawing in ARCHITECTURE.md; decides nothing itself.
 
-venue ─ connection ─┬─▶ market          one gate a venue, one connection a socket,
-                    └─▶ writer ─▶ database         one market actor a market
-control ─▶ tree
+venue ─ connection ─┬─▶ market ─▶ floor     one gate a venue, one connection a socket,
+                    └─▶ writer ─▶ database         one market actor a market;
+control ─▶ tree                                    the floor only where something is traded
 """
 
 import logging
@@ -22,7 +22,7 @@ from actors.writer import Writer
 from domain.clock import now_us
 from domain.database import Contact, Finished
 from domain.events import Event, emit
-from domain.gaps import Cause, GapLedger, GapRanges, GapTracker
+from domain.gaps import Cause, Gap, GapLedger, GapRanges, GapTracker
 from domain.hours import MarketHours
 from domain.market import Tick
 from domain.messages import Close, Request
@@ -34,6 +34,8 @@ from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
 from supervisor.gate import Gate, connects_file, read_connects
+from supervisor.keeping import Keeper
+from supervisor.ledger import Ledger
 from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
 from supervisor.memory import Memory
@@ -44,12 +46,15 @@ from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.small_files import SmallFiles
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
+from supervisor.switching import start_market, stop_market
 from supervisor.tokens import Tokens
 from supervisor.watchdog import Pulse
 from venues import find_venue
 from venues.settings import VenueSettings
 
 if TYPE_CHECKING:
+    from supervisor.floor import Floor
+    from supervisor.seats import Roster
     from wire.recording import Recorder
 
 TICKS_BOUND = 65_536  # connection → writer
@@ -71,10 +76,13 @@ class Tree:
         desired: DesiredState,
         make_writer: Callable[[Inbox], Writer],
         recorder: "Recorder | None",
+        config: Path | None = None,
     ) -> None:
         self.settings = settings
+        self.config = config  # beside which users' strategies are
         self.state_dir = state_dir
         self.desired = desired
+        self.keeper = Keeper(state_dir=state_dir, wanted=desired)
         self.board = Board()
         self._overflowed = GapRanges(Cause.OVERFLOW)
         self.inbox = Inbox(
@@ -104,7 +112,9 @@ class Tree:
             markets=self.markets,
             memory=self.memory,
         )
-        self.inbox.gaps.on_closed = self.backfills.closed
+        self.inbox.gaps.on_closed = self._gap_closed
+        self.floor: Floor | None = None
+        self.ledger = Ledger(self)
         self.exit_code = 0
         self.stop_reason = ""
         self.pause = Pause()
@@ -112,6 +122,7 @@ class Tree:
         self._recorder = recorder
         self._stop = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._roster = self.load_roster(settings)
         self._is_growing = False
         self._to_start: list[Child] = []
 
@@ -178,6 +189,8 @@ class Tree:
 
     async def _stop_feeds(self) -> None:
         """Unsubscribe and close every socket; then end what is left, within a deadline."""
+        if self.floor is not None:
+            await self.floor.take_last_orders()
         self.board.end()
         self.inbox.gaps.end()
         self.backfills.end()
@@ -191,11 +204,95 @@ class Tree:
                 await trio.sleep(0.01)
         for connection in self.connections.values():
             connection.child.remove()
+        if self.floor is not None:
+            await self.floor.last_rows_kept()
+
+    def stop_after_trades(self, why: str, *, max_wait_s: float | None) -> int:
+        """Open no more trades, and stop once none is under way; return how many are."""
+        if self.floor is None:
+            self.stop(why)
+            return 0
+        assert self._nursery is not None, "nobody asks before it runs"
+        self._nursery.start_soon(self._stop_when_settled, self.floor, why, max_wait_s, name="last trades")
+        return self.floor.under_way
+
+    async def _stop_when_settled(self, floor: "Floor", why: str, max_wait_s: float | None) -> None:
+        with trio.move_on_after(float("inf") if max_wait_s is None else max_wait_s):
+            await floor.settle_all()
+        self.stop(f"{why}, {floor.under_way} trades under way")
+
+    # --- trading ------------------------------------------------------------------------------
+
+    def load_roster(self, settings: Settings) -> "Roster | None":
+        """Return the strategies that settings name, None where there are none; raise `ConfigError`."""
+        if not any(section.strategies for section in settings.markets):
+            return None
+        from supervisor.seats import Roster
+
+        return Roster(settings, config=self.config)
+
+    def open_floor(self, roster: "Roster | None") -> "Floor":
+        """Open the trading floor, and let every market have its desk."""
+        from supervisor.floor import Floor, Hands
+        from supervisor.outside import Outside
+        from supervisor.terms import currency_of
+
+        floor = self.floor = Floor(
+            settings=self.settings,
+            roster=roster,
+            keeper=self.keeper,
+            inbox=self.inbox,
+            outside=Outside(
+                venues=self.venues,
+                markets=self.markets,
+                currency=currency_of(self.settings.trading),
+            ),
+        )
+        hands = Hands(
+            start=self._start_helper,
+            soon=self.soon,
+            stop_market=lambda market: stop_market(self.markets[market]),
+            lost=self.ledger.lost,
+            show_stored=self.ledger.show_stored,
+        )
+        floor.open(hands)
+        for branch in self.markets.values():
+            branch.place.desk = floor.seat(branch.spec, tracker=branch.port.gaps)
+        self.ledger.want()
+        return floor
+
+    def stop_market(self, market: str) -> None:
+        """Stop a market now, or, where trades are open on it, once they have ended."""
+        if self.floor is None or not self.floor.close(market):
+            stop_market(self.markets[market])
+
+    def run_until_settled(self, market: str) -> None:
+        """Run a stopped market, on which trades are open, until they have ended."""
+        start_market(self.markets[market])
+        self.stop_market(market)
+
+    def _gap_closed(self, gap: Gap) -> None:
+        self.backfills.closed(gap)
+        if self.floor is not None:
+            self.floor.gap(gap)
+
+    def _lost_on_the_way(self, place: MarketPlace, ticks: list[Tick]) -> None:
+        """A market's mailbox was full: its strategies hear of a gap, its trades go on by what is stored."""
+        if place.desk is not None:
+            place.desk.dropped(ticks)
+
+    def soon(self, name: str, run: Callable[[], Awaitable[Any]]) -> None:
+        """Run something beside everything else, once."""
+        assert self._nursery is not None, "the floor is opened by then"
+        self._nursery.start_soon(run, name=name)
 
     # --- growing and pruning ------------------------------------------------------------------
 
     async def _grow_all(self) -> None:
         """Add all venues and markets; start them when it is known where they ended last time."""
+        if self._roster is not None:
+            self.open_floor(self._roster)
+        self._start_helper("ledger", self.ledger.run)
         self._start_helper("recall", self.recall.run)
         self._start_helper("memory", self.memory.run)
         self._start_helper("files", self.files.run)
@@ -299,9 +396,11 @@ class Tree:
             wait_turn=partial(self.venues[spec.venue].gate.pass_subscribe, connection.place.row.name),
             changed=changed,
             gaps=gaps,
-            timeframes_s=self.settings.storage.timeframes_s,
             resubscribe_max_s=self.settings.supervision.backoff_max_s,
         )
+        mailbox.on_drop = partial(self._lost_on_the_way, place)
+        if self.floor is not None:
+            place.desk = self.floor.seat(spec, tracker=gaps)
         child = Child(
             name=f"market/{spec.id}",
             run=lambda: Market(place).run(),
@@ -329,6 +428,8 @@ class Tree:
         branch = self.markets.pop(market)
         branch.child.remove()
         branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
+        if self.floor is not None:
+            self.floor.leave(market)
         if not self.recall.forget(market):
             self._removed[market] = branch.port
         place = branch.connection.place
@@ -437,11 +538,21 @@ class Tree:
             market.child.policy.settings = settings.supervision
             market.place.resubscribe_max_s = settings.supervision.backoff_max_s
 
+    def apply_trading(self, roster: "Roster | None") -> None:
+        """Use new settings of strategies and limits; markets that are to be added are not there yet."""
+        if self.floor is not None:
+            specs = [branch.spec for branch in self.markets.values()]
+            self.floor.apply(self.settings, roster, specs)
+        elif roster is not None:
+            self.open_floor(roster)
+
     def mailboxes(self) -> Mapping[str, Any]:
         """Return every mailbox by its name in status."""
         boxes: list[Any] = [
             self.inbox.ticks,
             self.inbox.events,
+            self.inbox.ledger,
+            *(() if self.floor is None else self.floor.mailboxes),
             *(branch.port.mailbox for branch in self.markets.values()),
         ]
         return {box.name: box for box in boxes}

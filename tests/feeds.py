@@ -70,7 +70,6 @@ class Feed:
             wait_turn=no_gate,
             changed=port.changed,
             gaps=port.gaps,
-            timeframes_s=[60],
             resubscribe_max_s=resubscribe_max_s,
         )
 

@@ -1,6 +1,7 @@
 """Databases at any version of the schema, with rows in every table, and all that is in them."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from databases import AnyDatabase
@@ -20,6 +21,7 @@ FIRST_US = 1_795_000_000_000_000
 TEXT = "'); DROP TABLE tick; -- %s ? \\ \" [1] 🙂\n"
 LARGEST = 2**63 - 1
 MARKETS = ("EURUSD", "eurusd", "GBP/USD")
+MONEY = {"trade": ("stake", "profit")}  # text here, a DECIMAL there
 
 
 def open_own(target: Target) -> Any:
@@ -42,6 +44,9 @@ def ticks(*, each: int, days: int = 4) -> list[Row]:
 
 
 # A row's values stand in the order of the columns.
+NOTHING = (None,) * 8
+LARGEST_MONEY = Decimal("123456789012.12345678")
+LOST = (1, 2, 1 / 7, 3, 4, 5e-324, "ticks", -LARGEST_MONEY)
 EXTREMES: list[Row] = [
     (1, LARGEST, LARGEST, 1.7976931348623157e308, 5e-324, 0.1, 0.0, LARGEST, "live"),
     (1, 0, 0, 123456789.123456789, None, None, None, 0, "live"),
@@ -77,6 +82,28 @@ def rows_of_every_table(*, each: int = 100) -> dict[str, list[Row]]:
         "dead_letter": [(1, FIRST_US, "tick", TEXT, "1264 out of range"), (2, FIRST_US, "tick", "{}", TEXT)],
         "journal_position": [(LARGEST, "ticks", 1), (LARGEST, "money", 0), (12, "ticks", 2**40)],
         "retention": [("tick", FIRST_US), ("candle", 0)],
+        "signal": [
+            (n, 1 + n % 3, "mine", FIRST_US + n, "up", 60, n / 7, n, f'{{"a": {n / 3}}}', "refused", TEXT)
+            for n in range(each)
+        ],
+        "trade": [
+            (
+                LARGEST,
+                1,
+                1,
+                "paper",
+                None,
+                "up",
+                Decimal("1e-8"),
+                "USD",
+                82.5,
+                "intended",
+                FIRST_US,
+                *NOTHING,
+            ),
+            (2, 2, 3, "demo", TEXT, "down", LARGEST_MONEY, "USD", 1 / 3, "lost", FIRST_US, *LOST),
+        ],
+        "trade_event": [(n, LARGEST, FIRST_US + n, "open", "state", TEXT) for n in range(each)],
     }
 
 
@@ -95,12 +122,19 @@ def build(database: AnyDatabase, *, version: int, rows: Tables) -> None:
 
 
 def content(target: Target, *, version: int) -> Tables:
-    """Return all rows of all tables, but for the times of migrations."""
+    """Return all rows of all tables, but for the times of migrations; money as the number that it is."""
     with open_own(target) as session:
         found = {
             table: sorted(session.query(select_all(table, columns)), key=repr)
             for table, columns in tables_of(version).items()
             if table != "schema_version"
         }
+        for table in MONEY.keys() & found.keys():
+            at = [tables_of(version)[table].index(column) for column in MONEY[table]]
+            found[table] = [_with_money(row, at=at) for row in found[table]]
         found["schema_version"] = sorted(session.query("SELECT version FROM schema_version"))
     return found
+
+
+def _with_money(row: Row, *, at: list[int]) -> Row:
+    return tuple(Decimal(each) if n in at and each is not None else each for n, each in enumerate(row))

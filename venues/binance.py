@@ -16,7 +16,7 @@ from venues.binance_rest import HISTORY, LISTING, to_us
 from venues.events import Leaving, Refused, ServerTime, Subscribed, Unknown, VenueEvent
 from venues.new_fields import FieldWatch
 from venues.offers import HistoryRequest
-from venues.protocol import Budget, SessionContext, Venue
+from venues.protocol import PAPER_CONTRACT, Budget, SessionContext, Venue
 from venues.samples import MOST_LETTERS, sample, short
 
 STREAM_NAMES = {"trades": "aggTrade", "quotes": "bookTicker"}
@@ -209,6 +209,7 @@ VENUE = Venue(
     # there bunches them.
     frame_spacing_s=0.4,
     make_adapter=BinanceAdapter,
+    contract=PAPER_CONTRACT,
     # 451: not served in this country. 403 is the web firewall's and passes.
     permanent_statuses={451: "this venue does not serve your country"},
     # For its clock; no frame is sent.

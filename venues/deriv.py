@@ -6,6 +6,7 @@ its trading socket, which is another one. The legacy one (v3) takes no new appli
 
 from collections.abc import Callable, Sequence
 
+from domain.contracts import ContractRules, OpensAt, Tie
 from domain.errors import RemoteProtocolError
 from venues.deriv_address import LEGACY, NEW_URL, check_settings, make_upgrade
 from venues.deriv_errors import Failure, failure_of, meant_for_all, reason_of
@@ -278,6 +279,21 @@ def _unless_empty(send: Send) -> Sequence[Send]:
     return (send,) if send.frames else ()
 
 
+# Rise and Fall, as CALL and PUT: strictly higher or lower, so that a tie is lost (their longcodes; only
+# CALLE and PUTE win on equality). Entry is the first tick after the start, exit the last one at or
+# before the end (`audit_details` in its own mock of proposal_open_contract). Its times are whole
+# seconds, so a start is up to one later than it seems. 15 s to a day where contracts last for seconds;
+# `contracts_for` tells each market's bounds. What a contract pays is told by a proposal only, which
+# nobody asks for on paper: 80 %, below what most of its markets pay.
+CONTRACT = ContractRules(
+    opens_at=OpensAt.FIRST_AFTER,
+    tie=Tie.LOST,
+    latency_us=1_000_000,
+    least_expiry_s=15,
+    most_expiry_s=86_400,
+    payout_percent=80.0,
+)
+
 # Two official pages disagree on limits; the stricter of both, seen 2026-11-23: developers.deriv.com's
 # `docs/limits` and deriv-api-plugin's `api-overview.md`.
 VENUE = Venue(
@@ -293,6 +309,7 @@ VENUE = Venue(
     frame_spacing_s=0.28,
     is_spacing_shared=True,
     make_adapter=DerivAdapter,
+    contract=CONTRACT,
     make_upgrade=make_upgrade,
     check_settings=check_settings,
     token=TokenUse.OPTIONAL,

@@ -32,7 +32,7 @@ from venues.kraken_wire import (
 )
 from venues.new_fields import FieldWatch
 from venues.offers import HistoryRequest
-from venues.protocol import Budget, SessionContext, Venue
+from venues.protocol import PAPER_CONTRACT, Budget, SessionContext, Venue
 from venues.samples import MOST_LETTERS, sample, short
 
 CHANNELS = {"trades": "trade", "quotes": "ticker"}
@@ -262,6 +262,7 @@ VENUE = Venue(
     throttled_statuses={403: 600.0, 429: 600.0},
     frame_spacing_s=0.25,  # the limit "will vary depending upon the load" (spot-ws-intro)
     make_adapter=KrakenAdapter,
+    contract=PAPER_CONTRACT,
     # It closes a connection that is idle for about a minute (spot-ws-intro).
     ping_every_s=30.0,
     lists_markets=True,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from domain.contracts import ContractRules, OpensAt, Tie
 from domain.errors import InvariantError, RemoteProtocolError
 from domain.market import PriceUpdate
 from venues import olymptrade_frames as frames
@@ -218,6 +219,19 @@ def _make_upgrade(settings: VenueSettings, token: str | None) -> Upgrade:
     return make_upgrade(VENUE.address(settings.url), token)
 
 
+# As one client's captured deals have it (2026-08): `curs_open` is the price at `time_open`, the server's
+# own time, and the end is exactly `duration` later, wherever in a candle that is. `flat` gives the stake
+# back. `time_open` came 195 ms after the client's stamp; the price decided on is that old once more.
+# Durations of 60, 300 and 900 s are attested; a bound is not known, ours is a day.
+CONTRACT = ContractRules(
+    opens_at=OpensAt.LAST_BEFORE,
+    tie=Tie.REFUNDED,
+    latency_us=500_000,
+    least_expiry_s=60,
+    most_expiry_s=86_400,
+    payout_percent=None,
+)
+
 VENUE = Venue(
     protocol="olymptrade",
     url="wss://ws.olymptrade.com/otp",
@@ -231,6 +245,7 @@ VENUE = Venue(
     connect_budgets=(Budget(20, 300),),
     frame_spacing_s=0.1,
     make_adapter=OlympTradeAdapter,
+    contract=CONTRACT,
     make_upgrade=_make_upgrade,
     token=TokenUse.REQUIRED,
     refresh_token=REFRESH_TOKEN,

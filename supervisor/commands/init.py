@@ -25,6 +25,10 @@ EXAMPLE_SYMBOLS: Mapping[str, tuple[str, ...]] = {
     "kraken": ("EURUSD", "GBPUSD", "BTCUSD"),
 }
 
+# Sections that are commented out as a whole, and what to show in them.
+COMMENTED_OUT = (*UNUSED_SECTIONS, "strategies")
+EXAMPLE_STRATEGY: Mapping[str, object] = {"kind": "rsi", "stake": 10}
+
 HEAD = """# Settings of marketd. Lines that begin with `#` are defaults: remove the `#` to change one.
 # `marketd check` tells whether all is well; docs/settings.md explains every key.
 """
@@ -148,15 +152,20 @@ def settings_text(answers: Answers) -> str:
     lines = [HEAD]
     for heading, name, cls in SECTION_ORDER:
         title = heading.replace("NAME", venue if name == "venues" else "example")
-        mark = "#" if name in UNUSED_SECTIONS else ""
-        lines += [f"# {promise_of(cls)}", f"{mark}{title}", *_key_lines(cls, values.get(name, {})), ""]
+        mark = "#" if name in COMMENTED_OUT else ""
+        shown = {"strategies": EXAMPLE_STRATEGY}.get(name, {})
+        keys = _key_lines(cls, values.get(name, {}), shown=shown)
+        lines += [f"# {promise_of(cls)}", f"{mark}{title}", *keys, ""]
     return "\n".join(lines)
 
 
-def _key_lines(cls: type[Any], values: Mapping[str, object]) -> Iterator[str]:
+def _key_lines(cls: type[Any], values: Mapping[str, object], *, shown: Mapping[str, object]) -> Iterator[str]:
+    """Yield the lines of a section's keys; those without a value are commented out."""
     for key in keys_of(cls):
         yield f"# {key.help_text}"
         if key.name in values:
             yield f"{key.name} = {as_toml(values[key.name])}"
+        elif key.name in shown:
+            yield f"#{key.name} = {as_toml(shown[key.name])}"
         else:
             yield f"#{key.name} = {key.default}".rstrip()

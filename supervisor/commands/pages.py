@@ -8,7 +8,7 @@ from typing import Any
 
 from domain.errors import RejectedError
 from storage.reader import Reader, open_reader
-from supervisor import lock, reading
+from supervisor import lock, reading, requests
 from supervisor.client import Line
 from supervisor.commands.database import database_of
 from supervisor.commands.where import settings_of, state_dir_of
@@ -25,7 +25,7 @@ def pages(arguments: argparse.Namespace, command: str, **request: Any) -> Iterat
 
     Raises RejectedError where they are the wrong way round, and what either way raises.
     """
-    request |= _span(arguments)
+    request |= span_of(arguments)
     with _way(arguments, command) as ask:
         after = None
         while True:
@@ -37,7 +37,14 @@ def pages(arguments: argparse.Namespace, command: str, **request: Any) -> Iterat
             request["market"] = page["market"]  # a bare symbol might become ambiguous meanwhile
 
 
-def _span(arguments: argparse.Namespace) -> dict[str, int]:
+def ask_once(arguments: argparse.Namespace, command: str, **request: Any) -> Page:
+    """Return the answer to a request that has one page; raises what either way raises."""
+    with _way(arguments, command) as ask:
+        return ask(**request)
+
+
+def span_of(arguments: argparse.Namespace) -> dict[str, int]:
+    """Return what `--from` and `--to` say; raise RejectedError where they are the wrong way round."""
     from_us, to_us = arguments.from_us, arguments.to_us
     if from_us is not None and to_us is not None and from_us > to_us:
         raise RejectedError(f"--from ({from_us} µs) is after --to ({to_us} µs)")
@@ -54,7 +61,7 @@ def _way(arguments: argparse.Namespace, command: str) -> Iterator[Ask]:
         return
     settings = settings_of(arguments)
     target = database_of(arguments, settings, state_dir=state_dir)
-    configured = reading.Configured(
+    configured = requests.Configured(
         markets=tuple(spec.id for spec in market_specs(settings)),
         timeframes_s=tuple(settings.storage.timeframes_s),
     )
@@ -62,6 +69,6 @@ def _way(arguments: argparse.Namespace, command: str) -> Iterator[Ask]:
         yield partial(_read, reader, command, configured)
 
 
-def _read(reader: Reader, command: str, configured: reading.Configured, **request: Any) -> Page:
+def _read(reader: Reader, command: str, configured: requests.Configured, **request: Any) -> Page:
     work = reading.plan(command, request, configured=configured)
-    return reading.settle(reader.run(work))
+    return requests.settle(reader.run(work))

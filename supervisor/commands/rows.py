@@ -12,7 +12,10 @@ from domain.clock import as_text
 
 Row = Sequence[Any]
 
-HEADS = {"ts_us": "TIME", "open_us": "TIME", "complete": "WHOLE"}
+HEADS = {
+    "ts_us": "TIME", "open_us": "TIME", "complete": "WHOLE", "payout_percent": "PAYOUT %",
+    "open_price": "OPENED AT", "close_price": "CLOSED AT",
+}  # fmt: skip
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

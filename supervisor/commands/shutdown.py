@@ -10,16 +10,22 @@ STOP_WITHIN_S = 15.0  # the longest ordered stop, with a database that hangs, ta
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `marketd shutdown`."""
-    parser.add_argument("--after-trades", action="store_true", help="wait until no trade is open")
+    parser.add_argument(
+        "--after-trades", action="store_true", help="open no more trades, and stop when none is under way"
+    )
     parser.add_argument("--max-wait", type=float, metavar="S", help="but no longer than this many seconds")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the daemon to stop; return 0 once it is gone, 1 where it still runs at the deadline."""
     state_dir = state_dir_of(arguments)
-    ask(state_dir, "shutdown", after_trades=arguments.after_trades, max_wait_s=arguments.max_wait)
-    if wait_gone(state_dir, within_s=STOP_WITHIN_S):
+    result = ask(state_dir, "shutdown", after_trades=arguments.after_trades, max_wait_s=arguments.max_wait)
+    within_s = STOP_WITHIN_S
+    if arguments.after_trades:
+        print(f"no new trades; {result['open']} are under way, and it stops once they have ended", flush=True)
+        within_s += float("inf") if arguments.max_wait is None else arguments.max_wait
+    if wait_gone(state_dir, within_s=within_s):
         print("stopped")
         return 0
-    print(f"still running {STOP_WITHIN_S:.0f} s after it was asked to stop")
+    print(f"still running {within_s:.0f} s after it was asked to stop")
     return 1

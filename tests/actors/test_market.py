@@ -6,6 +6,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from desks import told_by
 from feeds import AnswersLikeBinance, Feed, make_feed, no_gate, serving, trade
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -25,7 +26,6 @@ from domain.market import Tick
 from domain.messages import Resubscribe, Subscribe, Unsubscribe
 
 EURUSD = "EURUSDT@binance"
-MINUTE_US = 60_000_000
 STALE_AFTER_S = 60.0
 
 
@@ -36,34 +36,15 @@ def tick(at_us: int, price: float = 1.0) -> Tick:
 # --- handle(), without a run ------------------------------------------------------------------
 
 
-def market() -> Market:
-    return Market(make_feed("EURUSDT").market_place("EURUSDT"))
+def test_strategies_see_the_ticks_of_a_message_in_order() -> None:
+    told = told_by(market=EURUSD)
+    place = attrs.evolve(make_feed("EURUSDT").market_place("EURUSDT"), desk=told.place)
+    Market(place).handle([tick(1, 1.0), tick(2, 2.0)])
+    assert told.notes.ticks == [tick(1, 1.0), tick(2, 2.0)]
 
 
-def test_the_last_price_is_known() -> None:
-    one = market()
-    one.handle([tick(1, 1.0), tick(2, 2.0)])
-    assert one.last_tick == tick(2, 2.0)
-
-
-def test_a_closed_candle_is_handed_on_once() -> None:
-    one = market()
-    assert one.handle([tick(0), tick(MINUTE_US), tick(MINUTE_US + 1, 3.0)]) == []
-    (candle,) = one.handle([tick(2 * MINUTE_US), tick(2 * MINUTE_US + 1)])
-    assert (candle.open_us, candle.ticks, candle.close) == (MINUTE_US, 2, 3.0)
-
-
-def test_every_timeframe_has_its_candles() -> None:
-    feed = make_feed("EURUSDT")
-    one = Market(attrs.evolve(feed.market_place("EURUSDT"), timeframes_s=[60, 300]))
-    closed = one.handle([tick(n * MINUTE_US) for n in range(11)])
-    assert [candle.timeframe_s for candle in closed].count(60) == 9
-    assert [candle.timeframe_s for candle in closed].count(300) == 1
-
-
-def test_a_market_that_was_restarted_hands_on_no_candle_it_saw_half_of() -> None:
-    market().handle([tick(0), tick(MINUTE_US)])
-    assert market().handle([tick(MINUTE_US + 1), tick(2 * MINUTE_US)]) == []
+def test_a_market_without_strategies_takes_its_ticks_and_does_nothing() -> None:
+    Market(make_feed("EURUSDT").market_place("EURUSDT")).handle([tick(1)])
 
 
 # --- run(), with the connection's side played by the test -----------------------------------------
@@ -247,14 +228,16 @@ async def test_a_market_that_ends_is_no_longer_subscribed(autojump_clock: MockCl
 
 async def test_a_market_follows_its_mailbox_while_it_waits_at_the_gate(autojump_clock: MockClock) -> None:
     feed = make_feed("EURUSDT")
-    one = Market(attrs.evolve(feed.market_place("EURUSDT"), wait_turn=trio.sleep_forever))
+    told = told_by(market=EURUSD)
+    place = attrs.evolve(feed.market_place("EURUSDT"), wait_turn=trio.sleep_forever, desk=told.place)
+    one = Market(place)
     feed.link.set_up()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.run)
         feed.port("EURUSDT").mailbox.put_nowait([tick(7)])
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert one.last_tick == tick(7)
+    assert told.notes.ticks == [tick(7)]
 
 
 # --- staleness --------------------------------------------------------------------------------
@@ -403,14 +386,15 @@ async def test_a_price_travels_from_the_venue_to_the_market(patient_clock: MockC
     venue = AnswersLikeBinance()
     async with serving(venue) as url, trio.open_nursery() as nursery:
         feed = make_feed("EURUSDT", url=url)
-        one = Market(feed.market_place("EURUSDT"))
+        told = told_by(market=EURUSD)
+        one = Market(attrs.evolve(feed.market_place("EURUSDT"), desk=told.place))
         nursery.start_soon(feed.run_connection)
         nursery.start_soon(one.run)
         await settled()
         await venue.send(trade("EURUSDT", 7, price="1.25"))
         await settled()
-        assert one.last_tick is not None
-        assert (one.last_tick.price, [tick.seq for tick in feed.recorded()]) == (1.25, [7])
+        [seen] = told.notes.ticks
+        assert (seen.price, [tick.seq for tick in feed.recorded()]) == (1.25, [7])
         nursery.cancel_scope.cancel()
 
 

@@ -1,10 +1,8 @@
 import contextlib
-import functools
 import logging
 import math
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from databases import (
     AnyDatabase,
     MariadbDatabase,
     SqliteDatabase,
-    free_port,
     in_order,
     open_store,
     some_ticks,
@@ -26,90 +23,23 @@ from databases import (
 from disks import fill, remount, small_disk
 from proxy import Fate, running_proxy
 from storing import in_lists
+from writers import GUARD_S, IMPATIENT, NOBODY, QUICK, Running, make_writer, running_writer
 
 import storage.acceptor
-from actors.mailbox import BatchMailbox, Inbox, Mailbox
-from actors.writer import Patience, Writer
+from actors.writer import Patience
 from domain.database import Contact, DatabaseState
 from domain.errors import InvariantError, JournalBroken, SchemaNewer, StorageBusy, StorageRefused
 from domain.events import Event
-from domain.gaps import Gap, GapLedger
-from domain.market import Tick
+from domain.gaps import Gap
 from domain.messages import ActorEvent
 from storage.journal import Journal
 from storage.journal_reader import JournalReader
 from storage.payloads import Lane
 from storage.settings import StorageSettings
 from storage.store import Work
-from storage.target import MysqlTarget, SqliteTarget, Target
+from storage.target import SqliteTarget
 from storage.upkeep import Upkeep
 
-GUARD_S = 30.0  # only against hanging
-QUICK = StorageSettings(flush_after_ms=1, store_every_ms=5, read_timeout_s=600)
-IMPATIENT = Patience(
-    retry_min_s=0.001, retry_max_s=0.02, refused_min_s=0.001, refused_max_s=0.02, finish_s=0.1, cut_s=GUARD_S
-)
-
-
-@attrs.frozen(kw_only=True)
-class Running:
-    """A writer at work and the far ends of its mailboxes."""
-
-    writer: Writer
-    ticks: BatchMailbox[list[Tick]]
-    events: Mailbox[ActorEvent]
-    gaps: GapLedger
-
-    async def until(self, is_true: Callable[[], object]) -> None:
-        with trio.fail_after(GUARD_S):
-            while not is_true():  # noqa: ASYNC110
-                await trio.sleep(0.002)  # what is waited for happens outside of trio
-
-    async def until_accepted(self, count: int) -> None:
-        await self.until(lambda: self.writer.statistics().accepted >= count)
-
-    async def until_kept_up(self) -> None:
-        """Wait until retention has nothing to do for the next seconds."""
-        await self.until(lambda: self.writer._storing._upkeep_at > trio.current_time() + 1)
-
-    async def until_stored(self, count: int) -> None:
-        await self.until(lambda: self.writer.statistics().stored >= count)
-
-    async def until_down(self, reason: str) -> None:
-        await self.until(lambda: reason in self.writer.statistics().db_reason)
-        assert self.writer.statistics().db is DatabaseState.DOWN
-
-
-def make_writer(
-    folder: Path, target: Target, *, settings: StorageSettings = QUICK, patience: Patience = IMPATIENT
-) -> Running:
-    inbox = Inbox(
-        ticks=BatchMailbox(name="writer/ticks", bound=1_000_000),
-        events=Mailbox(name="writer/events", bound=1_000),
-        gaps=GapLedger(),
-    )
-    writer = Writer(folder=folder, settings=settings, target=target, inbox=inbox, patience=patience)
-    return Running(writer=writer, ticks=inbox.ticks, events=inbox.events, gaps=inbox.gaps)
-
-
-@contextlib.asynccontextmanager
-async def running_writer(
-    folder: Path, target: Target, *, settings: StorageSettings = QUICK, patience: Patience = IMPATIENT
-) -> AsyncIterator[Running]:
-    running = make_writer(folder, target, settings=settings, patience=patience)
-    with trio.fail_after(4 * GUARD_S):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(functools.partial(running.writer.run))
-            try:
-                yield running
-            finally:
-                with trio.CancelScope(shield=True):
-                    await running.writer.finish()
-
-
-NOBODY = MysqlTarget(
-    host="127.0.0.1", port=free_port(), unix_socket=None, user="u", database="d", password=""
-)
 MARKETD_CONNECTIONS = "SELECT id FROM information_schema.processlist WHERE user = 'marketd'"
 
 
@@ -483,7 +413,7 @@ async def test_tables_that_were_all_dropped_get_made_again(mariadb: MariadbDatab
     async with running_writer(tmp_path, mariadb.target) as running:
         await running.writer.first_contact(deadline_s=GUARD_S)
         for (table,) in mariadb.query("SHOW TABLES"):
-            mariadb.query(f"DROP TABLE {table}")
+            mariadb.query(f"DROP TABLE `{table}`")
         running.ticks.put_nowait(ticks)
         await running.until_stored(len(ticks))
     assert stored_ticks(mariadb) == in_order(ticks)

@@ -35,6 +35,10 @@ WRITER = (
     "statements connects"
 )
 MAILBOX = "used bound peak dropped"
+TRADING = (
+    "mode currency balance drain kill_switch is_ready reason open unknown open_real trades_today "
+    "realised_today paused_until_us limits ladders strategies"
+)
 PROCESS = "rss_bytes memory_limit_bytes is_memory_short threads tasks fds loop_lag_ms"
 
 
@@ -51,6 +55,7 @@ def check_contract(status: Status) -> None:
     assert set(status["writer"]) == names(WRITER)
     assert {frozenset(box) for box in status["mailboxes"].values()} == {frozenset(names(MAILBOX))}
     assert set(status["process"]) == names(PROCESS)
+    assert set(status["trading"]) == names(TRADING)
 
 
 def read_status(daemon: Daemon) -> Status:

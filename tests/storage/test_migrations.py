@@ -21,9 +21,9 @@ from storage.tables import NEWEST
 
 TABLES = {
     "market", "tick", "actor_event", "schema_version", "candle", "gap", "dead_letter", "journal_position",
-    "retention",
+    "retention", "signal", "trade", "trade_event",
 }  # fmt: skip
-ALL = (1, 2)  # versions
+ALL = (1, 2, 3)  # versions
 
 
 def table_names(database: AnyDatabase) -> set[str]:
@@ -60,7 +60,7 @@ def test_a_migration_that_was_interrupted_before_it_was_recorded_is_done_again(d
 def test_a_newer_schema_is_refused_and_both_versions_are_named(database: AnyDatabase) -> None:
     migrated(database)
     database.query("INSERT INTO schema_version VALUES (99, 0)")
-    with pytest.raises(SchemaNewer, match=r"version 99.*up to 2:"):
+    with pytest.raises(SchemaNewer, match=r"version 99.*up to 3:"):
         migrated(database)
 
 
@@ -211,5 +211,5 @@ def test_a_line_is_said_before_each_step_and_none_where_nothing_is_to_do(databas
             bring_up_to_date(
                 session, patient_session=lambda own=session: contextlib.nullcontext(own), tell=tell
             )
-    assert [line.partition(":")[0] for line in told] == ["0", "1"]
+    assert [line.partition(":")[0] for line in told] == ["0", "1", "2"]
     assert all(f"version {number}" in line for number, line in zip(ALL, told, strict=True))

@@ -1,7 +1,10 @@
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from journals import money, ticks
+from ledgers import a_signal, a_step, a_trade, as_money, settled
 
 from domain.gaps import Gap, GapFill
 from domain.market import MAX_INTEGER, HistoryCandle, Tick
@@ -102,3 +105,20 @@ def test_what_fills_a_gap_comes_back_as_it_was() -> None:
     )
     assert decode(Lane.MONEY, encode(rows)) == rows
     assert len(rows) == 2
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**12), max_value=10**12))
+def test_money_of_a_trade_comes_back_to_the_last_digit(amount: Decimal) -> None:
+    signal = a_signal(1)
+    trade = settled(a_trade(signal))._replace(stake=amount, profit=-amount)
+    rows = as_money(signal, a_trade(signal), trade, a_step(trade, 1))
+    found = decode(Lane.MONEY, encode(rows))
+    assert found == rows
+    assert repr(found) == repr(rows)  # its zeros too
+    assert len(rows) == 4
+
+
+def test_a_journal_from_before_there_was_a_ledger_is_read() -> None:
+    gap = Gap("M1@sim", 1, None, "stale")
+    before = encode({"gaps": [gap], "events": [], "fills": [], "candles": []})
+    assert decode(Lane.MONEY, before) == Money(gaps=[gap])

@@ -110,6 +110,17 @@ def test_candles_gaps_and_events_have_days_of_their_own(database: AnyDatabase) -
     assert database.query("SELECT to_us FROM gap") == [(new_us,)]
 
 
+def test_signals_that_were_refused_go_as_ticks_do(database: AnyDatabase) -> None:
+    rows = [(1, 4, "refused"), (2, 4, "approved"), (3, 2, "refused"), (4, 3_651, "approved")]
+    with open_store(database.target) as store:
+        keeper = Keeper(store, keep_ticks_days=3)
+        for id_, days, outcome in rows:
+            values = f"{id_}, 1, 's', {FIRST_DAY_US - days * DAY_US}, 'up', 60, 1, 0, '', '{outcome}', ''"
+            database.query(f"INSERT INTO `signal` VALUES ({values})")
+        keeper.settle()
+    assert database.query("SELECT id FROM `signal` ORDER BY id") == [(2,), (3,), (4,)]
+
+
 def test_no_tick_lands_behind_the_last_day(mariadb: MariadbDatabase) -> None:
     with open_store(mariadb.target) as store:
         keeper = Keeper(store, keep_ticks_days=3)

@@ -1,11 +1,19 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from databases import AnyDatabase, Batch, OpenStore, SqliteDatabase, open_store, some_ticks
 
 from storage.progress import Progress
 from storage.session import Session
-from storage.slices import SLICE_ROWS, CandleSweep, delete_old_gaps, delete_slice, free_pages, give_back_slice
+from storage.slices import (
+    SLICE_ROWS,
+    CandleSweep,
+    RefusedSweep,
+    delete_old_gaps,
+    delete_slice,
+    free_pages,
+    give_back_slice,
+)
 
 INSERT_CANDLE = "INSERT INTO candle VALUES (?, ?, ?, 1, 1, 1, 1, 1, 1, 1, 'ticks')"
 INSERT_GAP = (
@@ -23,7 +31,7 @@ def pieces(store: OpenStore, piece: Callable[[Session], Progress]) -> int:
     return calls
 
 
-def insert(store: OpenStore, sql: str, rows: list[tuple[int | None, ...]]) -> None:
+def insert(store: OpenStore, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
     def work(session: Session) -> None:
         session.begin()
         session.execute_many(sql, rows)
@@ -66,6 +74,24 @@ def test_many_rows_of_one_time_do_not_stop_it(sqlite: SqliteDatabase) -> None:
         store.pool.run(lambda session: store.batches.store(session, Batch(ticks=ticks)))
         pieces(store, lambda session: delete_slice(session, table="tick", key="ts_us", before=500))
     assert sqlite.query("SELECT COUNT(*) FROM tick") == [(0,)]
+
+
+INSERT_SIGNAL = "INSERT INTO `signal` VALUES (?, ?, 'mine', ?, 'up', 60, 1, 0, '{}', ?, '')"
+
+
+def test_old_signals_that_were_refused_go_and_those_of_trades_stay(database: AnyDatabase) -> None:
+    times = [*range(10), *(3 for _ in range(5)), *range(10, 10 + SLICE_ROWS)]
+    rows = [
+        (market * 100_000 + n, market, at_us, "approved" if n % 4 == 0 else "refused")
+        for market in (1, 2, 9)
+        for n, at_us in enumerate(times)
+    ]
+    before_us = SLICE_ROWS + 3
+    with open_store(database.target) as store:
+        insert(store, INSERT_SIGNAL, rows)
+        assert pieces(store, RefusedSweep(before_us=before_us).piece) > 6
+        kept = database.query("SELECT id, market_id, ts_us, outcome FROM `signal` ORDER BY id")
+    assert kept == [row for row in rows if row[3] == "approved" or row[2] >= before_us]
 
 
 def test_old_candles_of_every_series_go(database: AnyDatabase) -> None:

@@ -16,6 +16,8 @@ from databases import (
     some_ticks,
     stored_ticks,
 )
+from ledgers import a_signal, a_step, a_trade, as_money, settled, stored_ledger
+from ledgers import in_order as in_order_of_ids
 from proxy import Fate, running_proxy
 from storing import (
     Injected,
@@ -90,6 +92,49 @@ def wait_for_lock_wait(mariadb: MariadbDatabase) -> None:
     wait_until(
         lambda: mariadb.server.status("Innodb_row_lock_current_waits"), what="somebody waits for a row"
     )
+
+
+# --- the ledger ---------------------------------------------------------------------------------
+
+
+def test_the_ledger_is_stored_with_the_latest_word_on_each_trade(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    signals = [a_signal(number, market=f"M{number % 2}@sim") for number in range(4)]
+    trades = [a_trade(signal, stake=f"{number}.10000001") for number, signal in enumerate(signals)]
+    over = [settled(trade, profit="-0.00000001") for trade in trades[:2]]
+    steps = [a_step(trade, 1) for trade in trades] + [a_step(trade, 2) for trade in over]
+    rows = [*signals, *trades, *over[:1], *steps, over[1]]
+    with storing(tmp_path, database.target) as run:
+        run.accept(as_money(*rows[:7]), as_money(*rows[7:-1]), as_money(rows[-1]))
+        run.store_all(max_rows=8)
+    assert stored_ledger(database) == in_order_of_ids(as_money(*rows))
+
+
+def test_a_ledger_that_is_stored_again_from_the_journal_is_the_same(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    """As where the database went back: earlier words pass once more, and the latest holds in the end."""
+    signal = a_signal(1)
+    trade = a_trade(signal)
+    rows = [signal, trade, a_step(trade, 1), trade._replace(state="sent"), settled(trade), a_step(trade, 2)]
+    with storing(tmp_path, database.target) as run:
+        run.accept(*(as_money(row) for row in rows))
+        run.store_all()
+        database.query("UPDATE journal_position SET batch = 1 WHERE lane = 'money'")
+        run.accept(as_money(a_step(trade, 3)))
+        run.store_all()
+    assert stored_ledger(database) == in_order_of_ids(as_money(*rows, a_step(trade, 3)))
+
+
+def test_a_signal_and_a_step_never_change(database: AnyDatabase, tmp_path: Path) -> None:
+    signal = a_signal(1)
+    step = a_step(a_trade(signal), 1)
+    with storing(tmp_path, database.target) as run:
+        run.accept(as_money(signal, step))
+        run.accept(as_money(signal._replace(reason="another"), step._replace(detail="another")))
+        run.store_all()
+    assert stored_ledger(database) == as_money(signal, step)
 
 
 # --- exactly once -------------------------------------------------------------------------------
@@ -588,6 +633,23 @@ def test_refused_money_row_is_put_aside_by_nobody(mariadb: MariadbDatabase, tmp_
         mariadb.query("ALTER TABLE actor_event MODIFY detail TEXT CHARACTER SET utf8mb4")
         run.store_all()
     assert mariadb.query("SELECT id, detail FROM actor_event") == [(1, "live"), (2, "↯"), (3, "live")]
+
+
+def test_refused_row_of_the_ledger_is_put_aside_by_nobody(mariadb: MariadbDatabase, tmp_path: Path) -> None:
+    signal = a_signal(1)
+    trade = a_trade(signal, stake="1000.5")
+    with storing(tmp_path, mariadb.target) as run:
+        run.pool.run(lambda _: None)
+        mariadb.query("ALTER TABLE trade MODIFY stake DECIMAL(5, 2)")
+        run.accept(as_money(signal, trade, a_step(trade, 1)), money(3))
+        with pytest.raises(StorageRefused, match="1264"):
+            run.step(MONEY)
+        assert mariadb.query("SELECT COUNT(*) FROM dead_letter") == [(0,)]
+        assert position(mariadb, MONEY) == []
+        assert stored_ledger(mariadb) == Money()
+        mariadb.query("ALTER TABLE trade MODIFY stake DECIMAL(20, 8)")
+        run.store_all()
+    assert stored_ledger(mariadb) == as_money(signal, trade, a_step(trade, 1))
 
 
 def test_unknown_refusal_puts_nothing_aside(mariadb: MariadbDatabase, tmp_path: Path) -> None:

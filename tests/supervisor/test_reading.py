@@ -7,7 +7,8 @@ from databases import Batch, OpenStore, SqliteDatabase, open_store, some_ticks
 
 from domain.errors import RejectedError
 from domain.market import MAX_INTEGER
-from supervisor.reading import MAX_PAGE_ROWS, Configured, plan, settle
+from supervisor.reading import plan
+from supervisor.requests import MAX_PAGE_ROWS, Configured, settle
 
 CONFIGURED = Configured(markets=("M0@sim", "NEW@sim"), timeframes_s=(300, 60))
 TICKS = some_ticks(markets=2, each=10)

@@ -1,6 +1,8 @@
 import argparse
 import contextlib
 import os
+import subprocess
+import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -75,9 +77,11 @@ stale_after_s = 7
 kind = "mine.py:Mine"
 expiry_s = 60
 stake = 1.1
+martingale = { factor = 2.0, max_steps = 2 }
 length = 14
 [trading]
-mode = "demo"
+mode = "paper"
+paper_balance = 1000
 currency = "EUR"
 zone = "UTC"
 max_stake = 5
@@ -158,7 +162,7 @@ def test_a_whole_number_is_taken_where_a_number_is_expected() -> None:
         ("[service]\nzone = '../zone'", "[service] zone = '../zone': expected a time zone"),
         ("[trading]\nmode = 'live'", "[trading] mode = 'live': expected \"paper\" or"),
         ("[trading]\ntrade_between = '8-17'", "[trading] trade_between = '8-17': expected hours"),
-        ("[trading]\nmax_stake = -1", "[trading] max_stake = -1: must be >= 0"),
+        ("[trading]\nmax_stake = -1", "[trading] max_stake = -1: expected an amount above 0"),
         ("[door]\nlisten = '8787'", "[door] listen = '8787': expected HOST:PORT"),
         ("[alerts]\ncrash = 'loud'", "[alerts] crash = 'loud': expected 'on' or 'silent' or 'off'"),
         (
@@ -266,14 +270,11 @@ def test_a_market_takes_its_own_staleness_before_its_venues() -> None:
 
 def test_what_has_no_effect_yet_is_listed_by_key() -> None:
     assert without_effect(tomllib.loads(EVERY_KEY)) == [
-        "[strategies]",
-        "[trading]",
         "[door]",
         "[alerts]",
         "[service] language",
-        "[service] zone",
         "[venues.one] account",
-        "[[markets]] #1 strategies",
+        "[trading] count_foreign_trades",
     ]
     assert list(read(EVERY_KEY).unused) == without_effect(tomllib.loads(EVERY_KEY))
 
@@ -457,3 +458,89 @@ def test_the_simulation_has_its_markets_and_the_embedded_database() -> None:
 def test_the_simulation_needs_no_file() -> None:
     settings = simulated_settings(None, url="ws://127.0.0.1:1/")
     assert all(spec.autostart for spec in market_specs(settings))
+
+
+# --- trading ----------------------------------------------------------------------------------
+
+MINE = '[strategies.mine]\nkind = "rsi"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (MINE, "[strategies.mine]: expected stake or stake_percent, one of the two"),
+        (MINE + "stake = 1\nstake_percent = 1", "expected stake or stake_percent, one of the two"),
+        (
+            MINE + "stake = 0.001",
+            "[strategies.mine] stake = 0.001: expected an amount above 0, in whole cents",
+        ),
+        (MINE + "stake = 101", "[strategies.mine] stake = 101: more than [trading] max_stake = 100"),
+        (
+            MINE + "stake_percent = 2",
+            "stake_percent = 2: of a balance of 10000 is 200.00, more than [trading] max_stake = 100",
+        ),
+        (
+            MINE + "stake_percent = 0.1\n[trading]\npaper_balance = 1",
+            "stake_percent = 0.1: of a balance of 1 is 0.00, less than a cent",
+        ),
+        (
+            MINE + "stake = 10\n[trading]\nmax_daily_loss = 9",
+            "[strategies.mine] stake = 10: more than [trading] max_daily_loss = 9",
+        ),
+        (
+            MINE + "stake = 30\nmartingale = { max_steps = 3 }",
+            "[strategies.mine] martingale: the stakes are 30, 60.00, 120.00, "
+            "the last more than [trading] max_stake = 100",
+        ),
+        (
+            MINE + "stake = 10\nmartingale = { max_steps = 3 }\n[trading]\nmax_daily_loss = 69.99",
+            "the stakes are 10, 20.00, 40.00, together 70.00, more than [trading] max_daily_loss = 69.99",
+        ),
+        (
+            MINE + "stake = 1\nmartingale = { max_steps = 6 }",
+            "[strategies.mine] martingale max_steps = 6: must be <= 5",
+        ),
+        (MINE + "stake = 1\nmartingale = { factor = 2 }", "[strategies.mine] martingale max_steps: missing"),
+        (
+            MINE + "stake = 1\nmartingale = { steps = 2 }",
+            '[strategies.mine] martingale steps: unknown key; did you mean "max_steps"?',
+        ),
+        (MINE + "stake = 1\nmartingale = 2", "[strategies.mine] martingale = 2: expected a section"),
+        ('[strategies."a b"]\nkind = "rsi"\nstake = 1', "'a b' is no name for a strategy"),
+        (
+            VENUE + MARKETS + "strategies = ['mine', 'mine']\n" + MINE + "stake = 1",
+            "[[markets]] #1 strategies: 'mine' is there twice",
+        ),
+        ("[trading]\ntrade_between = '08:00-08:00'", "they end when they begin"),
+        ("[trading]\nmode = 'demo'", '[trading] mode = "demo": this version trades on paper only'),
+        (
+            "[trading]\nmode = 'real'\nmax_stake = 5\nmax_open_trades = 1",
+            '[trading] mode = "real": missing max_trades_per_day, max_daily_loss, max_losses_in_a_row: '
+            "in real they have no default",
+        ),
+        (
+            "[trading]\nmode = 'real'\nmax_stake = 5\nmax_open_trades = 1\nmax_trades_per_day = 1\n"
+            "max_daily_loss = 5\nmax_losses_in_a_row = 1",
+            '[trading] mode = "real": this version trades on paper only',
+        ),
+    ],
+)
+def test_what_is_wrong_with_trading_is_named_with_its_numbers(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert complaint in str(caught.value)
+
+
+def test_stakes_that_just_fit_the_limits_are_taken() -> None:
+    text = MINE + "stake = 10\nmartingale = { max_steps = 3 }\n[trading]\n"
+    assert read(text + "max_stake = 40\nmax_daily_loss = 70").strategies["mine"].stake == 10
+    assert read(MINE + "stake = 100").strategies["mine"].expiry_s == 60
+
+
+def test_nothing_of_strategies_is_imported_where_none_is_set_up() -> None:
+    code = (
+        "import sys, tomllib; from supervisor.settings import read_settings; "
+        "read_settings(tomllib.loads('[trading]\\nmax_stake = 5')); "
+        "assert not [name for name in sys.modules if name.partition('.')[0] == 'strategies']"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

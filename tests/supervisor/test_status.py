@@ -58,7 +58,12 @@ async def test_the_names_are_those_of_the_contract(tmp_path: Path) -> None:
 async def test_every_mailbox_has_its_name(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         names = grown.status()["mailboxes"].keys()
-    assert names == {"writer/ticks", "writer/events", *(f"market/{symbol}@sim" for symbol in SYMBOLS)}
+    assert names == {
+        "writer/ticks",
+        "writer/events",
+        "writer/money",
+        *(f"market/{symbol}@sim" for symbol in SYMBOLS),
+    }
 
 
 async def test_a_live_market_has_a_price_and_an_age(tmp_path: Path) -> None:

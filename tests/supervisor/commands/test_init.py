@@ -5,6 +5,7 @@ import sys
 import tomllib
 import zoneinfo
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import attrs
@@ -14,6 +15,7 @@ from supervisor.commands import init
 from supervisor.commands.init import EXAMPLE_SYMBOLS, Answers, ask_all, settings_text
 from supervisor.reference import SECTION_ORDER, keys_of
 from supervisor.settings import Settings, load, market_specs, read_settings
+from supervisor.trading_sections import StrategySettings
 from venues import PROTOCOLS
 
 
@@ -91,16 +93,16 @@ def test_the_defaults_in_the_comments_are_the_defaults() -> None:
     text = settings_text(Answers())
     as_written = read_settings(tomllib.loads(text))
     assert uncommented(text) != text
-    # The headings of the sections not used yet are commented out too: their keys would go astray.
+    # The headings of strategies and of what is not used yet are commented out: their keys would go astray.
     used = text.partition("#[strategies.example]")[0]
     assert read_settings(tomllib.loads(uncommented(used))) == as_written
 
 
-def test_the_sections_not_used_yet_load_when_put_to_use() -> None:
+def test_the_sections_that_are_commented_out_load_when_put_to_use() -> None:
     _, heading, unused = settings_text(Answers()).partition("#[strategies.example]")
     text = uncommented(re.sub(r"^#\[", "[", heading + unused, flags=re.MULTILINE))
-    settings = read_settings(tomllib.loads(text.replace("#kind =", 'kind = "example.py:Example"')))
-    assert settings.strategies["example"].kind == "example.py:Example"
+    settings = read_settings(tomllib.loads(text))
+    assert settings.strategies == {"example": StrategySettings(kind="rsi", stake=Decimal(10))}
     assert attrs.evolve(settings, strategies={}) == Settings()
 
 

@@ -199,8 +199,8 @@ def rows_set_aside(home: Home, *, version: int = NEWEST) -> Tables:
     prefix = marker.removesuffix("schema_version")
     assert prefix.startswith("replaced_")
     for table in tables_of(NEWEST):
-        home.database.query(f"DROP TABLE {table}")
-        home.database.query(f"RENAME TABLE {prefix}{table} TO {table}")
+        home.database.query(f"DROP TABLE `{table}`")
+        home.database.query(f"RENAME TABLE {prefix}{table} TO `{table}`")
     return content(home.database.target, version=version)
 
 

@@ -8,6 +8,7 @@ import pytest
 from daemons import CLOSED_PORT_URL, FIVE, Settings
 from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, stored_ticks
 from filled import open_own
+from ledgers import a_signal, a_step, a_trade, as_money, in_order, settled, stored_ledger
 from storing import Storing
 
 from domain.clock import now_us
@@ -46,6 +47,7 @@ class Upgraded:
     backed_up: list[Tick]
     stored: list[Tick]
     accepted: list[Tick]  # and not stored
+    ledger: Money  # all of it
 
     def take_back(self) -> str:
         return "\n".join(take_back(self.arguments))
@@ -70,9 +72,13 @@ def upgraded(database: AnyDatabase, tmp_path: Path) -> Upgraded:
     words = ["--config", str(config), "--state-dir", str(state_dir)]
 
     before = ticks("EURUSD@sim", minutes=range(-20, -10)) + ticks("GBPUSD@sim", minutes=range(-20, -15))
+    # One trade is over, the other open when the backup is made; a third begins later.
+    signals = [a_signal(NOW_US // 1_000_000 - minute * 60) for minute in (200, 100, 5)]
+    won, lost, later = (a_trade(signal) for signal in signals)
     old = Storing(state_dir, database.target, timeframes_s=(60, 300))
     open_gap = Gap("GBPUSD@sim", before[-1].ts_us, None, "disconnect")
-    store(old, before, Money(gaps=[open_gap]))
+    ledger = [*signals[:2], settled(won), a_step(won, 1), lost, a_step(lost, 1)]
+    store(old, before, Money(gaps=[open_gap]), as_money(*ledger))
     since_us = NOW_US - 10 * MINUTE_US
     assert run_command(["backup", str(tmp_path / "backup"), *words]) == 0
     old.close()
@@ -84,8 +90,11 @@ def upgraded(database: AnyDatabase, tmp_path: Path) -> Upgraded:
     downtime = Gap("EURUSD@sim", NOW_US - 11 * MINUTE_US + 50_000_000, NOW_US - 9 * MINUTE_US, "downtime")
     event = EventRow(id=since_us + 1, ts_us=since_us + 1, actor="tree", event="start", detail="new")
     store(new, after, Money(gaps=[closed, downtime], events=[event]))
+    news = [settled(lost, state="lost", profit="-10.10"), signals[2], later, a_step(later, 1)]
+    store(new, as_money(*news))
     waiting = ticks("EURUSD@sim", minutes=range(-4, -2)) + ticks("AUDUSD@sim", minutes=range(-4, -2))
-    new.accept(waiting)
+    over = settled(later, state="tied", profit="0")
+    new.accept(waiting, as_money(over, a_step(over, 2)))
     new.close()
     arguments = argparse.Namespace(
         file=tmp_path / "backup", since_us=since_us, config=config, state_dir=state_dir
@@ -93,6 +102,7 @@ def upgraded(database: AnyDatabase, tmp_path: Path) -> Upgraded:
     return Upgraded(
         database=database, state_dir=state_dir, arguments=arguments,
         backed_up=sorted(before), stored=sorted(before + after), accepted=sorted(waiting),
+        ledger=in_order(as_money(*ledger, *news, over, a_step(over, 2))),
     )  # fmt: skip
 
 
@@ -104,7 +114,12 @@ def test_what_was_stored_since_the_backup_and_what_was_only_accepted_come_back(u
     assert set(candles) <= set(upgraded.rows(CANDLES))
     assert len(upgraded.rows("SELECT id FROM actor_event WHERE detail = 'new'")) == 1
     assert f"{len(upgraded.stored) - len(upgraded.backed_up)} ticks" in said
-    assert f"{len(upgraded.accepted)} rows" in said
+    assert f"{len(upgraded.accepted) + 2} rows" in said
+
+
+def test_the_ledger_comes_back_with_the_latest_word_on_each_trade(upgraded: Upgraded) -> None:
+    upgraded.take_back()
+    assert stored_ledger(upgraded.database) == upgraded.ledger
 
 
 def test_candles_of_what_came_back_are_those_of_the_ticks(upgraded: Upgraded) -> None:
@@ -123,11 +138,11 @@ def test_given_again_it_ends_in_the_same(upgraded: Upgraded) -> None:
     once = stored_ticks(upgraded.database), upgraded.rows(GAPS), upgraded.rows(CANDLES)
     upgraded.take_back()
     assert (stored_ticks(upgraded.database), upgraded.rows(GAPS), upgraded.rows(CANDLES)) == once
+    assert stored_ledger(upgraded.database) == upgraded.ledger
 
 
 def make_newer(session: Session) -> None:
     session.execute("INSERT INTO schema_version VALUES (?, 0)", (NEWEST + 1,))
-    session.execute("CREATE TABLE trade (id INT)")
     session.execute("ALTER TABLE tick ADD COLUMN liquidity INT")
 
 
@@ -139,7 +154,7 @@ def test_a_newer_schema_is_set_aside_and_what_ours_has_too_comes_back(upgraded: 
     with open_own(upgraded.database.target) as session:
         assert schema_version(session) == NEWEST
         with pytest.raises(session.errors):
-            session.query("SELECT * FROM trade")
+            session.query("SELECT liquidity FROM tick")
 
 
 def test_a_newer_version_s_tables_that_are_not_ours_are_left_aside(upgraded: Upgraded) -> None:

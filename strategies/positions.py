@@ -1,0 +1,101 @@
+"""All trades of one mode that matter: kept in RAM, found by what limits, ladders and brokers ask for."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from domain.trades import Position, TradeState
+from strategies.days import DAY_US, Day, day_of
+from strategies.standing import Purse, Standing, is_under_way, losing_run, stand
+
+NO_PURSE = Purse(balance=Decimal(0))
+
+
+class Positions:
+    """Trades by their ids. Where trading stands is read off them, and kept until one of them changes."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Position] = {}
+        self._under_way: dict[int, Position] = {}
+        self._by_ladder: dict[tuple[str, str], dict[int, Position]] = {}  # strategy, market
+        self._standings: dict[tuple[str, str], Standing] = {}  # market, zone
+        self._day: Day | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Position]:
+        return iter(self._all.values())
+
+    @property
+    def under_way(self) -> Sequence[Position]:
+        """Those whose result is still to come, or not known."""
+        return tuple(self._under_way.values())
+
+    def is_under_way(self, trade_id: int) -> bool:
+        """Return whether a trade's result is still to come, or not known."""
+        return trade_id in self._under_way
+
+    def find(self, trade_id: int) -> Position | None:
+        """Return a trade, None where it is not known, or forgotten."""
+        return self._all.get(trade_id)
+
+    def of(self, strategy: str, market: str) -> Sequence[Position]:
+        """Return a strategy's trades on a market, at least since its latest win."""
+        return tuple(self._by_ladder.get((strategy, market), {}).values())
+
+    def ladders(self) -> Sequence[tuple[str, str]]:
+        """Return the strategies that have traded, each with a market."""
+        return tuple(self._by_ladder)
+
+    def put(self, position: Position) -> None:
+        """Take note of a trade, or of its next state."""
+        trade_id = position.trade.id
+        self._all[trade_id] = position
+        self._by_ladder.setdefault((position.strategy, position.trade.market), {})[trade_id] = position
+        if is_under_way(position):
+            self._under_way[trade_id] = position
+        else:
+            self._under_way.pop(trade_id, None)
+        self._standings.clear()
+
+    def stand(self, market: str, *, now_us: int, zone: str) -> Standing:
+        """Return where trading stands for a market, without the purse and as of some time of that day."""
+        found = self._standings.get((market, zone))
+        if found is None or now_us not in found.day:
+            found = stand(self._all.values(), market=market, now_us=now_us, zone=zone, purse=NO_PURSE)
+            self._standings[market, zone] = found
+        return found
+
+    def forget_old(self, *, now_us: int, zone: str) -> None:
+        """Once a day, let go of trades that nothing depends on any longer."""
+        if self._day is not None and now_us in self._day:
+            return
+        self._day = day_of(now_us, zone=zone)
+        kept = self._still_needed(self._day.start_us - DAY_US)
+        for trade_id in self._all.keys() - kept:
+            position = self._all.pop(trade_id)
+            del self._by_ladder[position.strategy, position.trade.market][trade_id]
+        self._standings.clear()
+
+    def _still_needed(self, since_us: int) -> set[int]:
+        """Return the trades that limits and ladders are read off: see `standing.stand`."""
+        needed = set(self._under_way)
+        latest: dict[str, Position] = {}  # of each market: its cooldown counts from there
+        [run_began_us] = losing_run(self._all.values())[:1] or [since_us]
+        for position in sorted(self._all.values(), key=_entered):
+            trade = position.trade
+            if max(trade.intended_us, trade.settled_us or 0) >= min(since_us, run_began_us):
+                needed.add(trade.id)
+            if position.state is not TradeState.REFUSED:
+                latest[trade.market] = position
+        needed |= {position.trade.id for position in latest.values()}
+        for ladder in self._by_ladder.values():
+            for position in sorted(ladder.values(), key=_entered, reverse=True):
+                if position.state is TradeState.WON:
+                    break
+                needed.add(position.trade.id)
+        return needed
+
+
+def _entered(position: Position) -> tuple[int, int]:
+    return position.trade.intended_us, position.trade.id

@@ -1,0 +1,136 @@
+"""The fence round strategies: one that raises, does not end or is slow again and again is found out.
+
+Strategies run in the loop, where nothing may take long: every other market waits meanwhile. Code that
+waits inside C (one huge multiplication) cannot be interrupted; the service manager's watchdog ends that.
+"""
+
+import resource
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import attrs
+
+from domain.errors import StrategyOverran
+from strategies.desk import Seat
+from supervisor import signals
+from supervisor.supervise import failure_of
+
+ENDS_WITHIN_S = 1.0  # a call that takes longer is taken for an endless loop
+AGAIN_S = 0.05  # into code that swallows even this, once more
+SLOW_S = 0.020  # of our time: twenty times what a price may take from the wire to a decision
+LAST_CALLS, SLOW_CALLS = 10, 3  # slow so often in so many is not bad luck
+
+
+@attrs.define(eq=False)
+class _Clock:
+    """What a call costs: time on the wall, our own processor time, and how often we gave it away."""
+
+    wall_s: float = attrs.field(factory=time.perf_counter)
+    cpu_s: float = attrs.field(factory=time.thread_time)
+    waits: int = attrs.field(factory=lambda: resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw)
+
+    def slow_ms(self) -> float:
+        """Return how long it took where that was too long, else 0.
+
+        Time in which the system ran somebody else is not the strategy's: what it computed is, and
+        what it slept or waited for.
+        """
+        took_s = time.perf_counter() - self.wall_s
+        if took_s <= SLOW_S:
+            return 0.0
+        cpu_s = time.thread_time() - self.cpu_s
+        if cpu_s > SLOW_S:
+            return cpu_s * 1_000
+        has_waited = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > self.waits
+        return took_s * 1_000 if has_waited else 0.0
+
+
+@attrs.define(eq=False)
+class Fence:
+    """Calls strategies for the desks. For the main thread, one call at a time.
+
+    A seat whose strategy raises, does not end or is slow again and again is set aside with its reason,
+    and `told` of it. Knows each method's last calls.
+    """
+
+    told: Callable[[Seat], None]
+    _slow: dict[tuple[str, str, str], deque[float]] = attrs.field(factory=dict)  # ms, 0 for quick calls
+
+    def __attrs_post_init__(self) -> None:
+        signals.on_alarm(_ring)
+
+    def __call__(self, seat: Seat, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a strategy's method returns; None where it fails, and then the seat is set aside."""
+        results: list[Any] = []
+        clock = _Clock()
+        try:
+            failure = self._timed(lambda: results.append(method(*arguments)))
+        except StrategyOverran:
+            self._set_aside(seat, f"did not return within {ENDS_WITHIN_S:g} s")
+            return None
+        finally:
+            signals.stop_alarm()
+        if failure is not None:
+            self._set_aside(seat, _text(failure))
+            return None
+        asked = arguments[0] if arguments and callable(arguments[0]) else method
+        slow = self._count((seat.market, seat.name, asked.__name__), clock.slow_ms())
+        if slow:
+            self._set_aside(seat, slow)
+        return results[0]
+
+    def _set_aside(self, seat: Seat, reason: str) -> None:
+        seat.set_aside = reason
+        for key in [key for key in self._slow if key[:2] == (seat.market, seat.name)]:
+            del self._slow[key]
+        self.told(seat)
+
+    @staticmethod
+    def _timed(work: Callable[[], object]) -> BaseException | None:
+        signals.set_alarm(after_s=ENDS_WITHIN_S, again_s=AGAIN_S)
+        return failure_of(work)
+
+    def _count(self, key: tuple[str, str, str], slow_ms: float) -> str:
+        """Count a call; return what is wrong with the last ones together."""
+        calls = self._slow.get(key)
+        if calls is None:
+            if not slow_ms:
+                return ""  # most are never slow, and cost nothing here
+            calls = self._slow[key] = deque(maxlen=LAST_CALLS)
+        calls.append(slow_ms)
+        slow = [each for each in calls if each]
+        if not slow:
+            del self._slow[key]
+        if len(slow) < SLOW_CALLS:
+            return ""
+        return (
+            f"slow: {len(slow)} of its last {len(calls)} calls of {key[2]} took more than "
+            f"{SLOW_S * 1_000:.0f} ms, the last {slow[-1]:.0f} ms"
+        )
+
+
+# What a strategy runs under: an alarm that rings anywhere else is none of ours, and means nothing.
+_INSIDE = Fence._timed.__code__
+
+
+def _ring(frame: FrameType | None) -> None:
+    """The alarm went off: raise into what a strategy calls, and into nothing else."""
+    if frame is None or frame.f_code is _INSIDE:
+        return
+    outer = frame.f_back
+    while outer is not None:
+        if outer.f_code is _INSIDE:
+            raise StrategyOverran
+        outer = outer.f_back
+
+
+def _text(error: BaseException) -> str:
+    """Return what an exception says, with the last place in the code it passed."""
+    place, step = "", error.__traceback__
+    while step is not None:
+        name = step.tb_frame.f_code.co_filename.rpartition("/")[2]
+        place, step = f" at {name}:{step.tb_lineno}", step.tb_next
+    return f"{type(error).__name__}: {error}{place}"

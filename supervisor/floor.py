@@ -1,0 +1,369 @@
+"""The trading floor: desks, trader and broker, wired. Imported only where something is traded.
+
+market ─ desk ─▶ trader ─ risk ─▶ ledger (writer), then ─▶ broker ─▶ desk's book
+          ▲                                                             │
+          └──────────────── what became of the trade ◀──────────────────┘
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+
+from actors.desks import DeskPlace, Item, TraderBox, Unkept
+from actors.mailbox import Inbox, Mailbox
+from actors.paper_broker import BrokerPlace, PaperBroker, Silence
+from actors.trader import DURABLE_WITHIN_S, Trader, TraderPlace
+from domain.clock import now_us
+from domain.events import Event, emit
+from domain.gaps import Gap, GapTracker
+from domain.trades import Mode, Order
+from strategies.desk import Desk, Seat, Wish
+from strategies.paper import PaperBook
+from strategies.risk import Conditions, Reason, Refused
+from strategies.trading import Account, Trading
+from supervisor.fence import Fence
+from supervisor.keeping import Keeper
+from supervisor.ledger import Known
+from supervisor.limits import LimitsToday
+from supervisor.market_specs import MarketSpec
+from supervisor.outside import Outside
+from supervisor.seats import Roster
+from supervisor.sections import Settings
+from supervisor.supervise import outcome_of
+from supervisor.terms import currency_of, limits_of
+
+ORDERS_BOUND = 16  # trader → broker: the trader waits
+OUTCOMES_ROOM = 256  # beside a wish of each strategy on each market
+MOST_UNKEPT = 1_000  # rows: while they cannot be kept, signals beyond are not recorded
+LAST_ORDERS_S = 2.0  # at a stop: for answers to orders under way
+LAST_ROWS_S = 0.5
+SETTLED_EVERY_S = 0.1
+QUIET_EVERY_S = 0.01
+NOT_READ = "the trades of before are not known yet: the database has not answered"
+NOT_KEPT = "the ledger cannot be written: earlier rows wait for the journal"
+
+
+@attrs.frozen(kw_only=True)
+class Hands:
+    """What the floor has the tree do. `start` starts a child that there is one of, `soon` a task, once.
+
+    `stop_market` is called for a market that was to stop once its trades had ended; `lost` for a desk
+    that misses ticks which are stored.
+    """
+
+    start: Callable[[str, Callable[[], Awaitable[None]]], None]
+    soon: Callable[[str, Callable[[], Awaitable[Any]]], None]
+    stop_market: Callable[[str], None]
+    lost: Callable[[DeskPlace], None]
+    show_stored: Callable[[DeskPlace, int], Awaitable[None]]
+
+
+class Floor:
+    """Everything that trades. All mailboxes, desks and books are made and kept here."""
+
+    def __init__(
+        self, *, settings: Settings, roster: Roster | None, keeper: Keeper, inbox: Inbox, outside: Outside
+    ) -> None:
+        self.keeper = keeper
+        self.outside = outside
+        self.desks: dict[str, DeskPlace] = {}
+        self.not_ready: str | None = NOT_READ
+        self.is_leaving = False  # a stop was asked for: no new trades in this run
+        self.fence = Fence(self._set_aside)
+        self.unkept = Unkept(inbox.ledger)
+        self._roster = roster
+        self._trackers: dict[str, GapTracker] = {}
+        self._hands: Hands | None = None
+        self.limits = LimitsToday(wanted=limits_of(settings), keeper=keeper, save=self._save)
+        account = Account(
+            mode=Mode(settings.trading.mode),
+            currency=currency_of(settings.trading),
+            plans={} if roster is None else roster.plans(),
+        )
+        self._paper_balance = settings.trading.paper_balance
+        self.trading = Trading(account=account, limits=self.limits.wanted, balance=Decimal(0))
+        wishes = sum(len(section.symbols) * len(section.strategies) for section in settings.markets)
+        self.box = TraderBox(
+            mailbox=Mailbox[Item](name="trader", bound=wishes + OUTCOMES_ROOM), refused=self._refuse_busy
+        )
+        self._orders = Mailbox[Order](name="broker", bound=ORDERS_BOUND)
+        self._trader = TraderPlace(
+            box=self.box,
+            trading=self.trading,
+            unkept=self.unkept,
+            broker=self._orders,
+            conditions=self._conditions_of,
+            handled=self._handled,
+        )
+        self._broker = BrokerPlace(
+            mailbox=self._orders, desks=self.desks, silence=self._silence, offer=outside.offer
+        )
+
+    def open(self, hands: Hands) -> None:
+        """Let trader and broker run."""
+        self._hands = hands
+        self.limits.at(now_us())
+        hands.start("trader", self._run_trader)
+        hands.start("broker", lambda: PaperBroker(self._broker).run())
+
+    async def _run_trader(self) -> None:
+        """Run the trader; what it fails with switches all trading off."""
+        error = await outcome_of("trader", Trader(self._trader).run)
+        if error is not None:
+            self.keeper.kill(who="marketd", reason=f"the trader crashed: {error!r}")
+            await self.keeper.save()
+            raise error
+
+    @property
+    def mailboxes(self) -> Sequence[Mailbox[Any]]:
+        """Those that status shows."""
+        return (self.box.mailbox, self._orders)
+
+    # --- desks --------------------------------------------------------------------------------
+
+    def seat(self, spec: MarketSpec, *, tracker: GapTracker) -> DeskPlace | None:
+        """Return the desk of a market that is added; None where nothing is traded on it."""
+        self._trackers[spec.id] = tracker
+        place = self.desks.get(spec.id)
+        if not spec.strategies and place is None:
+            return None
+        seats = () if self._roster is None else self._roster.seats(spec)
+        if place is None:
+            return self.make_desk(spec.id, seats)
+        place.replace(self._make_desk(spec.id, seats))
+        place.is_closing = False
+        return place
+
+    def make_desk(self, market: str, seats: Sequence[Seat]) -> DeskPlace:
+        """Make a market's desk and keep it."""
+        assert self._hands is not None, "the floor is open"
+        place = self.desks[market] = DeskPlace(
+            market=market,
+            desk=self._make_desk(market, seats),
+            box=self.box,
+            make_book=partial(self._make_book, market),
+            payout=partial(self.outside.payout, market),
+            lost=self._hands.lost,
+            show_stored=self._hands.show_stored,
+        )
+        return place
+
+    def _make_desk(self, market: str, seats: Sequence[Seat]) -> Desk:
+        return Desk(market=market, seats=seats, book=self._make_book(market), fence=self.fence)
+
+    def _make_book(self, market: str) -> PaperBook:
+        return PaperBook(market=market, rules=self.outside.rules(market))
+
+    def desk_of(self, market: str) -> DeskPlace:
+        """Return a market's desk; of one that is traded on no longer, or gone, one without strategies."""
+        return self.desks.get(market) or self.make_desk(market, ())
+
+    def leave(self, market: str) -> None:
+        """A market is removed: its trades end without prices."""
+        self._trackers.pop(market, None)
+        if not self.open_on(market):
+            self.desks.pop(market, None)
+
+    def gap(self, gap: Gap) -> None:
+        """Take note of a gap that has ended."""
+        place = self.desks.get(gap.market)
+        if place is not None:
+            place.gap(gap)
+
+    def give_another_chance(self, market: str) -> None:
+        """Ask those that were set aside again, from a fresh start."""
+        place = self.desks.get(market)
+        if place is not None:
+            for seat in place.desk.seats:
+                if seat.set_aside:
+                    seat.start_over()
+                    seat.set_aside = ""
+                    place.is_warm = False
+
+    def _set_aside(self, seat: Seat) -> None:
+        emit(
+            Event.STRATEGY,
+            f"{seat.name} on {seat.market} is set aside: {seat.set_aside}",
+            level=logging.ERROR,
+            actor=f"market/{seat.market}",
+            strategy=seat.name,
+            reason=seat.set_aside,
+        )
+
+    # --- trades of before ---------------------------------------------------------------------
+
+    def remember(self, known: Known) -> None:
+        """Take note of the trades of before."""
+        self.trading.remember(known.positions, steps=known.steps)
+        self.trading.balance = self._paper_balance + known.profit
+
+    def be_ready(self, known: Known) -> None:
+        """From now on trades may be opened."""
+        self.not_ready = None
+        emit(
+            Event.TRADER,
+            f"trading on paper is ready; balance {self.trading.balance} {self.trading.account.currency}, "
+            f"{len(known.under_way)} trades under way",
+            actor="trader",
+        )
+
+    # --- how it stands ------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Any]:
+        """Return what status shows of it."""
+        now = now_us()
+        self.trading.limits = self.limits.at(now)
+        reason = self._why_not_ready(None)
+        return self.trading.figures(now) | {
+            "is_ready": reason is None,
+            "reason": reason,
+            "open_real": 0,  # this version trades on paper only
+            "strategies": [row for market in self.desks for row in self.strategies_on(market)],
+        }
+
+    def strategies_on(self, market: str) -> list[dict[str, Any]]:
+        """Return how each strategy of a market stands, as JSON takes it."""
+        place = self.desks.get(market)
+        return [
+            {
+                "market": seat.market,
+                "strategy": seat.name,
+                "state": "set_aside" if seat.set_aside else "running",
+                "reason": seat.set_aside or None,
+            }
+            for seat in (place.desk.seats if place is not None else ())
+        ]
+
+    # --- what blocks entries ------------------------------------------------------------------
+
+    def conditions(self, market: str, *, price_age_ms: int) -> Conditions:
+        """Return what of the outside and of the operator blocks entries on a market now."""
+        switch, place = self.keeper.wanted.kill_switch, self.desks.get(market)
+        found = self.outside.conditions(market, price_age_ms=price_age_ms)
+        return attrs.evolve(
+            found,
+            kill_switch=None if switch is None else f"{switch.reason} ({switch.who})",
+            not_ready=self._why_not_ready(place),
+            is_draining=self.keeper.wanted.drain or self.is_leaving,
+            is_stopped=found.is_stopped or (place is not None and place.is_closing),
+        )
+
+    def _why_not_ready(self, place: DeskPlace | None) -> str | None:
+        if self.not_ready is not None:
+            return self.not_ready
+        if self.unkept.waits_s > DURABLE_WITHIN_S:
+            return NOT_KEPT
+        if place is not None and place.recovering is not None:
+            return "its trades of before are looked through"
+        return None
+
+    def _conditions_of(self, wish: Wish) -> Conditions:
+        self.trading.limits = self.limits.at(wish.now_us)
+        return self.conditions(wish.market, price_age_ms=wish.price_age_ms)
+
+    def blocks(self, market: str) -> list[Refused]:
+        """Return all that blocks entries on a market now."""
+        self.trading.limits = self.limits.at(now_us())
+        conditions = self.conditions(market, price_age_ms=self.outside.age_ms(market))
+        return self.trading.blocks(market, now_us=now_us(), conditions=conditions)
+
+    def _refuse_busy(self, wish: Wish) -> None:
+        """The trader has no room for a wish: write down that it was refused."""
+        refused = Refused(reason=Reason.BUSY, text="the trader has too much to do")
+        if len(self.unkept) < MOST_UNKEPT:
+            self.unkept.add(self.trading.refuse(wish, refused).rows)
+
+    # --- stopping -----------------------------------------------------------------------------
+
+    def open_on(self, market: str) -> int:
+        """Return how many trades are under way on a market."""
+        return sum(position.trade.market == market for position in self.trading.positions.under_way)
+
+    def close(self, market: str) -> bool:
+        """Open no more trades on a market; return whether it has to run on until those of now have ended."""
+        if not self.open_on(market):
+            return False
+        self.desks[market].is_closing = True
+        return True
+
+    def go_on(self, market: str) -> None:
+        """Trade on a market again that was to stop."""
+        if market in self.desks:
+            self.desks[market].is_closing = False
+
+    @property
+    def under_way(self) -> int:
+        """How many trades have not come to their end."""
+        return len(self.trading.positions.under_way)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is open, nothing under way, and all of it on disk."""
+        return not self.trading.positions.under_way and self.is_quiet
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody has anything to say: neither a wish, an order nor a row waits."""
+        waits = self.box.mailbox.used, self._orders.used, len(self.unkept)
+        return not any(waits) and self._trader.is_idle and self._broker.current is None
+
+    async def take_last_orders(self) -> None:
+        """Open no more trades; wait a moment for what is under way to the broker."""
+        self.is_leaving = True
+        await self._wait_quiet(within_s=LAST_ORDERS_S)
+
+    async def last_rows_kept(self) -> None:
+        """Wait a moment until what happened last is on disk."""
+        await self._wait_quiet(within_s=LAST_ROWS_S)
+
+    async def settle_all(self) -> None:
+        """Open no more trades in this run; return when none is under way."""
+        self.is_leaving = True
+        while not self.is_settled:  # noqa: ASYNC110 - looked at now and then, once in a life
+            await trio.sleep(SETTLED_EVERY_S)
+
+    async def _wait_quiet(self, *, within_s: float) -> None:
+        with trio.move_on_after(within_s):
+            while not self.is_quiet:  # noqa: ASYNC110 - once in a life, not worth an event in every mailbox
+                await trio.sleep(QUIET_EVERY_S)
+
+    def _handled(self) -> None:
+        """Some trades have changed: stop markets that waited for their last one."""
+        assert self._hands is not None, "the floor is open"
+        for market in [market for market, place in self.desks.items() if place.is_closing]:
+            if not self.open_on(market):
+                self.desks[market].is_closing = False
+                self._hands.stop_market(market)
+
+    # --- settings -----------------------------------------------------------------------------
+
+    def apply(self, settings: Settings, roster: Roster | None, specs: Iterable[MarketSpec]) -> None:
+        """Go on by new settings: other limits, other stakes, and changed strategies made anew.
+
+        `specs` are of markets that stay as they are; the others leave and are seated by the tree.
+        """
+        before, self._roster = self._roster, roster
+        self.limits.wanted = limits_of(settings)
+        self.trading.limits = self.limits.at(now_us())
+        account = self.trading.account
+        # What a strategy that is gone wished for a moment ago is refused, not forgotten.
+        plans = {} if roster is None else roster.plans()
+        self.trading.account = attrs.evolve(account, plans=plans)
+        for spec in specs:
+            place = self.desks.get(spec.id)
+            if place is not None and roster is not None and roster.has_changed(spec, before):
+                place.replace(self._make_desk(spec.id, roster.seats(spec)))
+
+    def _save(self) -> None:
+        if self._hands is not None:
+            self._hands.soon("limits", self.keeper.save)
+
+    def _silence(self, market: str) -> Silence:
+        return self.outside.silence(
+            market, tracker=self._trackers.get(market), last_us=self.desks[market].last_us
+        )
