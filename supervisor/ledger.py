@@ -32,6 +32,7 @@ Result = TypeVar("Result")
 
 AGAIN_S = 5.0  # a database that does not answer is asked again
 PAGE_ROWS = 2_000
+NOT_SEEN = "backfill"  # the source of ticks that came afterwards: their gap decides, not they
 WARM_UP_S = 5.0  # prices wait so long for stored candles; a minute's first is partial anyway
 
 
@@ -159,7 +160,7 @@ class Ledger:
         after = (since_us, -1)
         while True:
             page = await self._read(partial(past_ticks, market=place.market, after=after, limit=PAGE_ROWS))
-            place.recover(page.ticks)
+            place.recover([tick for tick in page.ticks if tick.source != NOT_SEEN])
             if page.next is None:
                 break
             after = page.next
