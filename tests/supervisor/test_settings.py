@@ -474,6 +474,10 @@ MINE = '[strategies.mine]\nkind = "rsi"\n'
             MINE + "stake = 0.001",
             "[strategies.mine] stake = 0.001: expected an amount above 0, in whole cents",
         ),
+        (
+            "[trading]\nmax_stake = 10000000001\n",
+            "[trading] max_stake = 10000000001: expected an amount up to 10000000000",
+        ),
         (MINE + "stake = 101", "[strategies.mine] stake = 101: more than [trading] max_stake = 100"),
         (
             MINE + "stake_percent = 2",
@@ -507,6 +511,14 @@ MINE = '[strategies.mine]\nkind = "rsi"\n'
         ),
         (MINE + "stake = 1\nmartingale = 2", "[strategies.mine] martingale = 2: expected a section"),
         ('[strategies."a b"]\nkind = "rsi"\nstake = 1', "'a b' is no name for a strategy"),
+        (
+            VENUE.replace("binance", "olymptrade")
+            + MARKETS
+            + "strategies = ['mine']\n"
+            + MINE
+            + "stake = 1\nexpiry_s = 59",
+            "[strategies.mine] expiry_s = 59: one takes 60 to ",
+        ),
         (
             VENUE + MARKETS + "strategies = ['mine', 'mine']\n" + MINE + "stake = 1",
             "[[markets]] #1 strategies: 'mine' is there twice",
