@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     answer = ask(state_dir, "why", market=arguments.market)
     print("\n".join(blocks_lines(answer)) + "\n")
-    limits = limits_lines(answer["limits"])
+    limits = limits_lines(answer.get("limits", {}))  # a daemon of an older version says none
     if limits:
         print("\n".join(limits) + "\n")
     print("\n".join(_refused(arguments, market=answer["market"])))

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import attrs
+import pytest
 from daemons import CLOSED_PORT_URL, Settings, Workshop
 from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, open_store
 from traded import Kept, its_signal, refused_signal, some_gaps, some_trades, ticks_every_second
 
 from domain.trades import Trade
+from supervisor.cli import run_command
 from supervisor.trade_reading import position_of
 
 M0, M1 = "M0@sim", "M1@sim"
@@ -129,21 +131,30 @@ def test_why_says_what_blocks_now_and_what_was_refused_also_without_the_database
     assert daemon.stop() == 0
 
 
-def test_wrong_words_are_named(workshop: Workshop, sqlite: SqliteDatabase, tmp_path: Path) -> None:
+def test_wrong_words_are_named(
+    workshop: Workshop, sqlite: SqliteDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process: twelve more would take seconds."""
     with open_store(sqlite.target) as store:
         store.pool.run(Kept(ticks=KEPT.ticks[:1]).write)
     workshop.change(resting(sqlite))
-    assert "'x1' is no trade's id" in complaint(workshop, 2, "trade", "x1")
-    assert "'-7'" in complaint(workshop, 2, "trade", "-7")
-    assert "'99999999999999999999' is no trade's id" in complaint(workshop, 2, "trade", "9" * 20)
-    assert "trade 7 is not in the database" in complaint(workshop, 1, "trade", "7")
-    assert "did you mean M0@sim" in complaint(workshop, 1, "trades", "M0x")
-    assert "'EURUSD'" in complaint(workshop, 1, "why", "EURUSD")
-    assert "'soon' is no time" in complaint(workshop, 2, "report", "--from", "soon")
-    assert "is after --to" in complaint(workshop, 1, "trades", "--from", "2026-11-27", "--to", "2026-11-26")
-    nowhere = workshop.command(
-        "report", "--html", str(tmp_path / "none" / "r.html"), "--config", str(workshop.config)
-    )
-    assert nowhere.returncode == 1
-    assert "none/r.html cannot be written: No such file or directory" in nowhere.stderr
-    assert "0 trades" in nowhere.stdout
+    page = str(tmp_path / "none" / "r.html")
+    for words, code, says in (
+        (("trade", "x1"), 2, "'x1' is no trade's id"),
+        (("trade", "-7"), 2, "-7"),
+        (("trade", "9" * 20), 2, f"'{'9' * 20}' is no trade's id"),
+        (("trade",), 2, "ID"),
+        (("trade", "7"), 1, "trade 7 is not in the database"),
+        (("trades", "M0x"), 1, "did you mean M0@sim"),
+        (("why", "EURUSD"), 1, "'EURUSD'"),
+        (("report", "EURUSD@sim"), 1, "'EURUSD@sim'"),
+        (("report", "--from", "soon"), 2, "'soon' is no time"),
+        (("trades", "--from", "2026-11-27", "--to", "2026-11-26"), 1, "is after --to"),
+        (("report", "--html", page), 1, f"{page} cannot be written: No such file or directory"),
+    ):
+        try:
+            found = run_command([*words, "--config", str(workshop.config), "--state-dir", str(tmp_path)])
+        except SystemExit as exc:
+            found = exc.code  # type: ignore[assignment]  # the parser's is a number
+        assert found == code, words
+        assert says in capsys.readouterr().err
