@@ -141,6 +141,10 @@ class PaperBook:
             return self._settle_due()
         return NONE
 
+    def step_back(self, to_us: int) -> None:
+        """Forget the ticks after a time: theirs was a mistake."""
+        self._ring.step_back(to_us)
+
     def expire(self, gap: Gap, *, until_us: int) -> Sequence[Outcome]:
         """End what opens or expires inside a gap that is still open, up to `until_us`, which has passed.
 
