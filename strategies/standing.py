@@ -73,7 +73,7 @@ def stand(positions: Iterable[Position], *, market: str, now_us: int, zone: str,
     """
     day = day_of(now_us, zone=zone)
     entered = [position for position in positions if position.state is not TradeState.REFUSED]
-    days = (day, *_begun_after(day, entered, zone=zone))
+    days = (day, day_of(day.end_us, zone=zone))
     under_way = [position for position in entered if is_under_way(position)]
     here = [position for position in entered if position.trade.market == market]
     return Standing(
@@ -84,7 +84,7 @@ def stand(positions: Iterable[Position], *, market: str, now_us: int, zone: str,
         open_on_market=sum(position.trade.market == market for position in under_way),
         exposure=sum((position.trade.stake for position in under_way), Decimal(0)),
         trades_today=max(_trades_in(each, entered) for each in days),
-        realised_today=min(_profit_in(each, entered) for each in days),
+        realised_today=worse_of(*(_profit_in(each, entered) for each in days)),
         losing_run=losing_run(entered),
         last_entry_us=max((position.trade.intended_us for position in here), default=None),
         signals=frozenset((position.strategy, position.ts_us) for position in here),
@@ -105,25 +105,19 @@ def losing_run(positions: Iterable[Position]) -> list[int]:
     """
     ended: list[tuple[int, int, bool]] = []
     for position in positions:
-        is_lost, trade = _is_lost(position), position.trade
-        if is_lost is not None:
-            ended.append((_end_us(position), trade.id, is_lost))
+        lost, trade = is_lost(position), position.trade
+        if lost is not None:
+            ended.append((end_us(position), trade.id, lost))
     ended.sort()
     run: list[int] = []
-    for at_us, _, is_lost in reversed(ended):
-        if not is_lost:
+    for at_us, _, was_lost in reversed(ended):
+        if not was_lost:
             break
         run.append(at_us)
     return run[::-1]
 
 
-def latest_won(positions: Iterable[Position]) -> Sequence[Position]:
-    """Return the trade that ended a row of losses last, in a sequence of its own; none where none did."""
-    won = [position for position in positions if _is_lost(position) is False]
-    return sorted(won, key=lambda position: (_end_us(position), position.trade.id))[-1:]
-
-
-def _is_lost(position: Position) -> bool | None:
+def is_lost(position: Position) -> bool | None:
     """Return whether it is lost or won, None where it is neither."""
     state, profit = position.state, position.trade.profit
     if state is TradeState.FOREIGN and profit:
@@ -133,17 +127,15 @@ def _is_lost(position: Position) -> bool | None:
     return False if state is TradeState.WON else None
 
 
-def _end_us(position: Position) -> int:
+def end_us(position: Position) -> int:
+    """Return when a trade ended, or should have."""
     trade = position.trade
     return trade.settled_us or trade.expires_us or trade.intended_us + position.expiry_s * SECOND_US
 
 
-def _begun_after(day: Day, entered: Sequence[Position], *, zone: str) -> Sequence[Day]:
-    """Return the day after, if a trade is of it: the clock has stepped back since."""
-    next_day = day_of(day.end_us, zone=zone)
-    trades = (position.trade for position in entered)
-    has_begun = any(trade.intended_us in next_day or _settled_us(trade) in next_day for trade in trades)
-    return (next_day,) if has_begun else ()
+def worse_of(today: Decimal, next_day: Decimal) -> Decimal:
+    """Return what a day has realised; of the day after, where the clock has stepped back and it is worse."""
+    return min(today, next_day) if next_day < 0 else today
 
 
 def _trades_in(day: Day, entered: Sequence[Position]) -> int:
@@ -152,9 +144,9 @@ def _trades_in(day: Day, entered: Sequence[Position]) -> int:
 
 def _profit_in(day: Day, entered: Sequence[Position]) -> Decimal:
     ended = (position.trade for position in entered if not is_under_way(position))
-    return sum((trade.profit or Decimal(0) for trade in ended if _settled_us(trade) in day), Decimal(0))
+    return sum((trade.profit or Decimal(0) for trade in ended if settled_us(trade) in day), Decimal(0))
 
 
-def _settled_us(trade: Trade) -> int | None:
+def settled_us(trade: Trade) -> int | None:
     """Return when it settled; not before it was intended, where the clock has stepped back since."""
     return None if trade.settled_us is None else max(trade.settled_us, trade.intended_us)
