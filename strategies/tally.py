@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from domain.trades import Position, TradeState
 from strategies.days import Day, day_of
-from strategies.standing import Purse, Standing, end_us, is_lost, is_under_way
+from strategies.standing import Purse, Standing, end_us, is_lost, is_under_way, settled_us, worse_of
 
 End = tuple[int, int, bool]  # when it ended, the trade's id, whether it was lost
 
@@ -41,6 +41,7 @@ class Tally:
     def stand(self, market: str, *, now_us: int, purse: Purse, signal: tuple[str, int]) -> Standing:
         """Return where trading stands for a market; of its signals that one, if it has a trade."""
         day, entries = self._day_of(now_us), self._entries.get(market)
+        days = (day.start_us, day.end_us)  # the next one too: the clock may have stepped back
         return Standing(
             now_us=now_us,
             day=day,
@@ -48,8 +49,8 @@ class Tally:
             open_trades=self._open,
             open_on_market=self._open_on.get(market, 0),
             exposure=self._exposure,
-            trades_today=self._trades.get(day.start_us, 0),
-            realised_today=self._realised.get(day.start_us, Decimal(0)),
+            trades_today=max(self._trades.get(begins_us, 0) for begins_us in days),
+            realised_today=worse_of(*(self._realised.get(begins_us, Decimal(0)) for begins_us in days)),
             losing_run=self._losing_run(),
             last_entry_us=entries[-1] if entries else None,
             signals=frozenset([signal]) if (market, *signal) in self._signals else frozenset(),
@@ -63,8 +64,8 @@ class Tally:
             self._open += one
             self._open_on[trade.market] += one
             self._exposure += one * trade.stake
-        elif trade.settled_us is not None and trade.profit:
-            self._realised[self._day_of(trade.settled_us).start_us] += one * trade.profit
+        elif (at_us := settled_us(trade)) is not None and trade.profit:
+            self._realised[self._day_of(at_us).start_us] += one * trade.profit
         lost = is_lost(position)
         if lost is not None:
             self._count_end((end_us(position), trade.id, lost), one)

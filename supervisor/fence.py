@@ -24,13 +24,15 @@ SLOW_S = 0.020  # of our time: twenty times what a price may take from the wire 
 LAST_CALLS, SLOW_CALLS = 10, 3  # slow so often in so many is not bad luck
 
 
-@attrs.define(eq=False)
 class _Clock:
     """What a call costs: time on the wall, our own processor time, and how often we gave it away."""
 
-    wall_s: float = attrs.field(factory=time.perf_counter)
-    cpu_s: float = attrs.field(factory=time.thread_time)
-    waits: int = attrs.field(factory=lambda: resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw)
+    __slots__ = ("_cpu_s", "_waits", "_wall_s")
+
+    def __init__(self) -> None:
+        self._wall_s = time.perf_counter()
+        self._cpu_s = time.thread_time()
+        self._waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
     def slow_ms(self) -> float:
         """Return how long it took where that was too long, else 0.
@@ -38,13 +40,13 @@ class _Clock:
         Time in which the system ran somebody else is not the strategy's: what it computed is, and
         what it slept or waited for.
         """
-        took_s = time.perf_counter() - self.wall_s
+        took_s = time.perf_counter() - self._wall_s
         if took_s <= SLOW_S:
             return 0.0
-        cpu_s = time.thread_time() - self.cpu_s
+        cpu_s = time.thread_time() - self._cpu_s
         if cpu_s > SLOW_S:
             return cpu_s * 1_000
-        has_waited = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > self.waits
+        has_waited = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > self._waits
         return took_s * 1_000 if has_waited else 0.0
 
 

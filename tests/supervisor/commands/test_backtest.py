@@ -245,7 +245,7 @@ def recorded(database: AnyDatabase, tmp_path: Path) -> Callable[[], Recorded]:
     if isinstance(database, MariadbDatabase):
         password = f'password_file = "{database.server.password_file}"'
     config = tmp_path / "marketd.toml"
-    config.write_text(f'[storage]\nurl = "{database.url}"\n{password}\n')
+    config.write_text(f'[storage]\nurl = "{database.url}"\ntimeframes_s = [10]\n{password}\n')
     arguments = argparse.Namespace(config=config, state_dir=tmp_path, from_us=None, to_us=None)
     return lambda: Recorded(arguments=arguments, market=MARKET, is_filled=False)
 
@@ -274,3 +274,17 @@ def test_what_was_traded_live_is_traded_again_in_a_backtest(
         assert len(states) > 100
         assert trades(again) == trades(live)
         assert signals(again) == signals(live)
+
+
+def test_a_strategy_begins_with_what_was_stored(
+    database: AnyDatabase, recorded: Callable[[], Recorded]
+) -> None:
+    feed = make_feed(3, messages=100)
+    fill(database, feed)
+    ends_us = feed.ticks[-1].ts_us
+    [seat, _] = desk_with(RULES).seats
+    builder = CandleBuilder(market=MARKET, timeframe_s=10)
+    whole = [candle for tick in feed.ticks if (candle := builder.add(tick)) is not None]
+    found = recorded().before(seat, ends_us)
+    assert [candle.close for candle in found] == [candle.close for candle in whole[-3:]]
+    assert found[-1].end_us <= ends_us
