@@ -36,6 +36,19 @@ def open_reader(target: Target, *, settings: StorageSettings) -> Iterator[Reader
         yield reader
 
 
+@contextlib.contextmanager
+def open_if_there(target: Target, *, settings: StorageSettings) -> Iterator[Reader | None]:
+    """Give the same, or None where there is no database of marketd yet."""
+    if isinstance(target, SqliteTarget) and not target.path.exists():
+        yield None
+        return
+    with _opened(target, settings=settings) as reader:
+        version = reader.run(schema_version)
+        if version > 0:
+            check_schema(version, newest=load_migrations(_dialect_of(target))[-1].version, target=target)
+        yield reader if version > 0 else None
+
+
 def check_schema(version: int, *, newest: int, target: Target) -> None:
     """Raise where a schema is not the one that our statements are written for."""
     if version == 0:

@@ -57,11 +57,46 @@ def parse_target(settings: StorageSettings, *, state_dir: Path, environment: Map
         parts = urlsplit(url)
     except ValueError as exc:
         raise ConfigError(f"[storage] url = {redact(url)!r}: {exc}") from None
+    named = _Url(key="[storage] url", text=url)
     if parts.scheme == "sqlite":
-        return _sqlite_target(parts, url=url, state_dir=state_dir)
+        return _sqlite_target(parts, url=named, state_dir=state_dir)
     if parts.scheme in ("mysql", "mariadb"):
-        return _mysql_target(parts, url=url, password=_password(settings, environment=environment))
-    raise _refusal(url, "expected sqlite:///PATH or mysql://USER@HOST[:PORT]/NAME")
+        if parts.password is not None:
+            raise named.refusal(
+                "a password does not belong into the url: put it into a file, named by password_file"
+            )
+        return _mysql_target(parts, url=named, password=_password(settings, environment=environment))
+    raise named.refusal("expected sqlite:///PATH or mysql://USER@HOST[:PORT]/NAME")
+
+
+def parse_source(url: str, *, key: str, password: str | None) -> MysqlTarget:
+    """Return the database of somebody else that a command line names; its url may hold a password.
+
+    `key` is how messages call the url, `password` the one that was given apart from it, None where none
+    was. Raises `ConfigError` naming key and value, never a password.
+    """
+    named = _Url(key=key, text=url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as exc:
+        raise named.refusal(str(exc)) from None
+    if parts.scheme not in ("mysql", "mariadb"):
+        raise named.refusal("expected mysql://USER[:PASSWORD]@HOST[:PORT]/NAME")
+    if parts.password is not None and password is not None:
+        raise named.refusal("it has a password, and another one was given beside it")
+    return _mysql_target(parts, url=named, password=password or unquote(parts.password or ""))
+
+
+@attrs.frozen(kw_only=True)
+class _Url:
+    """An url with the name of what it was given by."""
+
+    key: str
+    text: str
+
+    def refusal(self, reason: str) -> ConfigError:
+        """Return the error that says what is wrong with it."""
+        return ConfigError(f"{self.key} = {redact(self.text)!r}: {reason}")
 
 
 def redact(url: str) -> str:
@@ -70,29 +105,25 @@ def redact(url: str) -> str:
     return re.sub(r"=[^&]*", "=…", shown)
 
 
-def _sqlite_target(parts: SplitResult, *, url: str, state_dir: Path) -> SqliteTarget:
+def _sqlite_target(parts: SplitResult, *, url: _Url, state_dir: Path) -> SqliteTarget:
     path = unquote(parts.path)
     if parts.netloc:
-        raise _refusal(url, "a file has no host: write sqlite:///PATH, with three slashes")
+        raise url.refusal("a file has no host: write sqlite:///PATH, with three slashes")
     if parts.query or parts.fragment:
-        raise _refusal(url, "a file takes no options")
+        raise url.refusal("a file takes no options")
     if path.strip("/") == "" or "\0" in path:
-        raise _refusal(url, "the path of the file is missing")
+        raise url.refusal("the path of the file is missing")
     if path.startswith("//"):  # some write the absolute path with four slashes
         path = "/" + path.lstrip("/")
     return SqliteTarget(path=state_dir / path)
 
 
-def _mysql_target(parts: SplitResult, *, url: str, password: str) -> MysqlTarget:
-    if parts.password is not None:
-        raise _refusal(
-            url, "a password does not belong into the url: put it into a file, named by password_file"
-        )
+def _mysql_target(parts: SplitResult, *, url: _Url, password: str) -> MysqlTarget:
     if not parts.username:
-        raise _refusal(url, "the user is missing: mysql://USER@HOST/NAME")
+        raise url.refusal("the user is missing: mysql://USER@HOST/NAME")
     database = unquote(parts.path.removeprefix("/"))
     if database == "" or "/" in database:
-        raise _refusal(url, "the database's name is missing: mysql://USER@HOST/NAME")
+        raise url.refusal("the database's name is missing: mysql://USER@HOST/NAME")
     unix_socket = _unix_socket(parts, url=url)
     return MysqlTarget(
         host=parts.hostname or "localhost",
@@ -104,54 +135,52 @@ def _mysql_target(parts: SplitResult, *, url: str, password: str) -> MysqlTarget
     )
 
 
-def _port(parts: SplitResult, *, url: str) -> int:
+def _port(parts: SplitResult, *, url: _Url) -> int:
     try:
         return parts.port or DEFAULT_PORT
     except ValueError:
         # Not the parser's own words: they repeat what follows the colon, maybe a password.
-        raise _refusal(url, "the port is not a number up to 65535") from None
+        raise url.refusal("the port is not a number up to 65535") from None
 
 
-def _unix_socket(parts: SplitResult, *, url: str) -> str | None:
+def _unix_socket(parts: SplitResult, *, url: _Url) -> str | None:
     options = parse_qs(parts.query, keep_blank_values=True)
     unknown = sorted(options.keys() - {"unix_socket"})
     if unknown:
-        raise _refusal(url, f"unknown option {unknown[0]!r}: only unix_socket is known")
+        raise url.refusal(f"unknown option {unknown[0]!r}: only unix_socket is known")
     if parts.fragment:
-        raise _refusal(url, "nothing may follow a #")
+        raise url.refusal("nothing may follow a #")
     path = options.get("unix_socket", [None])[-1]
     if path == "":
-        raise _refusal(url, "unix_socket is empty")
+        raise url.refusal("unix_socket is empty")
     return path
 
 
 def _password(settings: StorageSettings, *, environment: Mapping[str, str]) -> str:
     if settings.password_file is not None:
-        file = Path(settings.password_file)
-        try:
-            mode = file.stat().st_mode & 0o777
-        except OSError as exc:
-            raise ConfigError(f"[storage] password_file = {str(file)!r}: {exc.strerror}") from exc
-        if mode & 0o077:
-            raise ConfigError(
-                f"[storage] password_file = {str(file)!r}: mode {mode:04o} lets others read it; chmod 600 it"
-            )
-        return _read_password(file, key="password_file")
+        return read_password(Path(settings.password_file), key="[storage] password_file")
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if directory is not None and (Path(directory) / CREDENTIAL).exists():
         # No look at its mode: systemd guards the directory, and shows an ACL as group bits.
-        return _read_password(Path(directory) / CREDENTIAL, key="$CREDENTIALS_DIRECTORY")
+        return _read_text(Path(directory) / CREDENTIAL, key="[storage] $CREDENTIALS_DIRECTORY")
     return ""  # the server knows us by the unix socket's user, or asks for none
 
 
-def _read_password(file: Path, *, key: str) -> str:
+def read_password(file: Path, *, key: str) -> str:
+    """Return the password in a file that nobody else may read; `key` is what names the file."""
+    try:
+        mode = file.stat().st_mode & 0o777
+    except OSError as exc:
+        raise ConfigError(f"{key} = {str(file)!r}: {exc.strerror}") from exc
+    if mode & 0o077:
+        raise ConfigError(f"{key} = {str(file)!r}: mode {mode:04o} lets others read it; chmod 600 it")
+    return _read_text(file, key=key)
+
+
+def _read_text(file: Path, *, key: str) -> str:
     try:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as exc:
-        raise ConfigError(f"[storage] {key} = {str(file)!r}: {exc.strerror}") from exc
+        raise ConfigError(f"{key} = {str(file)!r}: {exc.strerror}") from exc
     except UnicodeDecodeError:
-        raise ConfigError(f"[storage] {key} = {str(file)!r}: is not text in UTF-8") from None
-
-
-def _refusal(url: str, reason: str) -> ConfigError:
-    return ConfigError(f"[storage] url = {redact(url)!r}: {reason}")
+        raise ConfigError(f"{key} = {str(file)!r}: is not text in UTF-8") from None

@@ -35,6 +35,7 @@ COMMANDS = {
     "migrate": ("supervisor.commands.migrate", "bring the database's schema up to date"),
     "backup": ("supervisor.commands.backup", "write the database and what belongs to it into one file"),
     "restore": ("supervisor.commands.restore", "bring a backup back while the daemon does not run"),
+    "import": ("supervisor.commands.import_", "bring the prices of another bot's database in"),
     "simulate": ("supervisor.simulate.command", "serve a simulated venue"),
 }
 WITHOUT_STATE = ("simulate",)

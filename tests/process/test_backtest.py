@@ -116,9 +116,13 @@ def test_candles_take_the_place_of_ticks(workshop: Workshop, sqlite: SqliteDatab
         sqlite.query(
             f"INSERT INTO candle VALUES (1, 60, {FIRST_US + n * 60_000_000}, {prices}, 9, 0, 1, 'imported')"
         )
+    sqlite.query(
+        f"INSERT INTO candle VALUES (1, 60, {FIRST_US + 40 * 60_000_000}, 1, 2, 0.5, 1, 9, 0, 1, 'venue')"
+    )
     printed = backtest(workshop, "--candles", "60")
     assert "30 candles of 60 s" in printed
     assert "Prices are from candles" in printed
+    assert "31 candles of 60 s, filled" in backtest(workshop, "--candles", "60", "--filled")
     refused = backtest(workshop, "--candles", "60", strategy="fails", code=1)
     assert "[strategies.fails] expiry_s = 90: with --candles 60 it has to be a multiple of 60" in refused
     assert "no candles of 30 s" in backtest(workshop, "--candles", "30", code=1)
