@@ -12,11 +12,12 @@ from actors.mailbox import Mailbox
 from domain.clock import now_us
 from domain.crash_points import crash_point
 from domain.messages import Answerable
-from domain.trades import LedgerRow, Order, OrderRefused
+from domain.trades import LedgerRow, Order, OrderRefused, TradeOpened, TradeSettled
 from strategies.desk import Wish
 from strategies.risk import Conditions
 from strategies.trading import Trading
 
+CRASH_POINTS = {TradeOpened: "trade.opened", TradeSettled: "trade.settled"}
 DURABLE_WITHIN_S = 1.0  # DESIGN §5: an intent that is not on disk by then is not traded
 
 
@@ -131,6 +132,8 @@ class Trader:
                     answers.append(answer)
                 case _:
                     rows += place.trading.take(item)
+                    if type(item) in CRASH_POINTS:
+                        crash_point(CRASH_POINTS[type(item)])
         return rows
 
     def _refuse(self, orders: deque[Order], *, cause: str, detail: str) -> None:

@@ -49,7 +49,11 @@ def main() -> None:
 
 
 def soak() -> None:
-    commands = (["pytest", "-m", "soak", "-v"], ["benchmarks.crash", "--kills", "500"])
+    commands = (
+        ["pytest", "-m", "soak", "-v"],
+        ["benchmarks.crash", "--kills", "500"],
+        ["benchmarks.crash", "--trading", "--kills", "320"],
+    )
     codes = [
         subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode for words in commands
     ]

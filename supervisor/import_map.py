@@ -11,8 +11,8 @@ from attrs import validators
 from domain.errors import ConfigError
 from domain.market import SYMBOL_PATTERN, VENUE_PATTERN, split_market_id
 from storage.import_map import COLUMNS, Kind, Marks, TableMap, TimeForm, TimeMap
-from supervisor.read_section import nearest, read_section, shown
 from supervisor.key_checks import check_zone
+from supervisor.read_section import nearest, read_section, shown
 
 
 @attrs.frozen(kw_only=True)

@@ -146,18 +146,21 @@ class CrashRun:
         )
         self.kills += plan.end is not End.STOP
         self._look_at_what_is_wanted(plan)
+        self._look_at_the_dead()
 
     def _start(self, plan: Plan, *, trim_every_s: float, megabyte: int) -> Daemon:
         fault = SCRIPT.format(
             variable=VARIABLE, crash_at=plan.crash_at, trim_every_s=trim_every_s, megabyte=megabyte
         )
-        settings = Settings(
+        return self.workshop.faulty_daemon(self._settings(), fault=fault)
+
+    def _settings(self) -> Settings:
+        return Settings(
             url=self._simulator.url,
             database=self.database,
             starts_per_pass=27,
             storage=f"timeframes_s = {list(TIMEFRAMES_S)}",
         )
-        return self.workshop.faulty_daemon(settings, fault=fault)
 
     def _stop(self, daemon: Daemon) -> None:
         """An ordered stop, once it listens to signals."""
@@ -177,6 +180,9 @@ class CrashRun:
         if found not in self._drains:
             self.complaints.append(f"{plan}: drain is {found}, not {self._drains}")
         self._drains = {found}
+
+    def _look_at_the_dead(self) -> None:
+        """See what else a life has left; it has just ended."""
 
     # --- what else happens --------------------------------------------------------------------
 
@@ -261,9 +267,13 @@ class CrashRun:
             daemon.ask("market", action="start", markets=["all"])
             daemon.wait_live()
             alive_us = now_us()
+            self._come_to_rest(daemon)
             wait_until(lambda: self._newest_candle_us() >= alive_us, what="candles of this life")
             self._stop(daemon)
         self._simulator.stop()
+
+    def _come_to_rest(self, daemon: Daemon) -> None:
+        """End what is under way in the last life; the rest of it is waited for."""
 
     def _newest_candle_us(self) -> int:
         [(found,)] = self.database.query(
