@@ -97,13 +97,19 @@ def pin_server(server: "MariaDB") -> None:
 
 @contextlib.contextmanager
 def venue(
-    symbols: Sequence[str], *, rate: float, protocol: str = "binance", faults: Sequence[str] = ()
+    symbols: Sequence[str],
+    *,
+    rate: float,
+    protocol: str = "binance",
+    faults: Sequence[str] = (),
+    ledger: Path | None = None,
 ) -> Iterator[str]:
-    """Serve these markets by `marketd simulate`; give the address."""
+    """Serve these markets by `marketd simulate`, which may write down what it sends; give the address."""
     command = [
         MARKETD, "simulate", "--protocol", protocol, "--listen", "127.0.0.1:0",
         "--markets", ",".join(symbols), "--rate", str(rate), "--seed", "1",
         *(f"--fault={fault}" for fault in faults),
+        *(() if ledger is None else ("--ledger", ledger)),
     ]  # fmt: skip
     with serving(command) as url:
         yield url
@@ -144,24 +150,35 @@ def daemon(
 ) -> Iterator[Daemon]:
     """Run a daemon on these markets, divided evenly among the venues at these addresses."""
     urls = [urls] if isinstance(urls, str) else urls
+    parts = [f"[supervision]\n{supervision}\n{storage}"]
+    parts += [
+        f'[venues.v{number}]\nprotocol = "{protocol}"\nurl = "{url}"\n{venue_lines}\n'
+        f'[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number :: len(urls)])}\n'
+        for number, url in enumerate(urls)
+    ]
+    needs_token = find_venue(protocol).token is TokenUse.REQUIRED
+    tokens = [f"v{number}" for number in range(len(urls))] if needs_token else []
+    with daemon_by("\n".join(parts), tokens=tokens) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def daemon_by(
+    settings: str, *, tokens: Sequence[str] = (), command: Sequence[str | Path] = (MARKETD,)
+) -> Iterator[Daemon]:
+    """Run a daemon by the text of its settings; `tokens` are the venues that need one."""
     with tempfile.TemporaryDirectory(prefix="marketd-bench-") as folder:
         config = Path(folder) / "marketd.toml"
-        parts = [f"[supervision]\n{supervision}\n{storage}"]
-        parts += [
-            f'[venues.v{number}]\nprotocol = "{protocol}"\nurl = "{url}"\n{venue_lines}\n'
-            f'[[markets]]\nvenue = "v{number}"\nsymbols = {list(symbols[number :: len(urls)])}\n'
-            for number, url in enumerate(urls)
-        ]
-        config.write_text("\n".join(parts))
+        config.write_text(settings)
         state_dir = Path(folder) / "state"
         make_folder(state_dir)
-        if find_venue(protocol).token is TokenUse.REQUIRED:
-            for number in range(len(urls)):
-                write_token(state_dir / FOLDER / f"v{number}", "simulated")
+        for name in tokens:
+            write_token(state_dir / FOLDER / name, "simulated")
         with (state_dir / "log").open("wb") as log:
             process = subprocess.Popen(
-                pinned(DAEMON_CORE, [MARKETD, "run", "--config", config, "--state-dir", state_dir]),
+                pinned(DAEMON_CORE, [*command, "run", "--config", config, "--state-dir", state_dir]),
                 stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         running = Daemon(process=process, state_dir=state_dir)
         try:
