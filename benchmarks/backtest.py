@@ -12,10 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # the tests' private MariaDB
 
+import attrs
 from databases import Batch, open_store, running_mariadb
 
 from benchmarks.harness import DAEMON_CORE, MARKETD, pin_server, pinned
@@ -76,10 +79,11 @@ def fill(target: Target, *, ticks: int) -> None:
                 price = max(0.5, price + walk.choice((-1, 0, 1)) * 1e-5)
                 ts_us = FIRST_US + n * 500_000
                 batch.append(Tick(MARKET, ts_us, n, round(price, 5), None, None, None, ts_us + 40_000))
-            store.pool.run(lambda session, batch=batch: store.batches.store(session, Batch(ticks=batch)))
+            store.pool.run(partial(store.batches.store, batch=Batch(ticks=batch)))
 
 
 def measure(name: str, storage: str, *, ticks: int) -> None:
+    """Print a line for each strategy, with a page and without."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "busy.py").write_text(BUSY)
@@ -88,21 +92,41 @@ def measure(name: str, storage: str, *, ticks: int) -> None:
         for strategy in ("rsi", "busy"):
             for extra in ((), ("--html", folder / "page.html")):
                 words = [MARKETD, "backtest", "--config", config, "--strategy", strategy]
-                command = pinned(DAEMON_CORE, [*words, "--market", MARKET, *extra])
-                started = time.monotonic()
-                with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-                    assert process.stdout is not None
-                    trades = next(line for line in process.stdout if " trades: " in line).strip()
-                    process.stdout.read()
-                    _, status, usage = os.wait4(process.pid, 0)
-                    process.returncode = os.waitstatus_to_exitcode(status)
-                took = time.monotonic() - started
+                cost = run([*words, "--market", MARKET, *extra])
+                how = f"{name:8} {strategy:5}{' --html' if extra else '':7}"
                 print(
-                    f"{name:8} {strategy:5}{' --html' if extra else '':7} {ticks:,} ticks: {took:5.1f} s, "
-                    f"RSS {usage.ru_maxrss / 1024:5.1f} MiB; {trades}",
+                    f"{how} {ticks:,} ticks: {cost.took_s:5.1f} s, our CPU {cost.cpu_s:5.1f} s, "
+                    f"RSS {cost.rss_mib:5.1f} MiB; {cost.trades}",
                     flush=True,
                 )
-                assert process.returncode == 0
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """What a run took; `trades` is the line that counts them."""
+
+    took_s: float
+    cpu_s: float
+    rss_mib: float
+    trades: str
+
+
+def run(command: Sequence[str | Path]) -> Cost:
+    """Run a command on the daemon's core; raise where it fails."""
+    started = time.monotonic()
+    with subprocess.Popen(pinned(DAEMON_CORE, command), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(process.returncode)
+    return Cost(
+        took_s=time.monotonic() - started,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        rss_mib=usage.ru_maxrss / 1024,
+        trades=next(line for line in lines if " trades: " in line),
+    )
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from strategies.strategy import Strategy, check_strategy
 MODULE_PREFIX = "own_strategy_"  # before the number of a user's file in sys.modules
 RESERVED = ("kind", "expiry_s", "stake", "stake_percent", "martingale")  # of [strategies.NAME] itself
 
-NewStrategy = Callable[[], Strategy]
+FailureOf = Callable[[Callable[[], object]], BaseException | None]
 
 
 class ReadSection(Protocol):
@@ -26,6 +26,29 @@ class ReadSection(Protocol):
 
     def __call__(self, cls: type[Strategy], table: object, *, where: str) -> Strategy:
         """Return the object that the table describes."""
+
+
+@attrs.frozen(kw_only=True)
+class NewStrategy:
+    """Makes fresh strategies of one section. `source` is the text of a user's file, "" for a built-in."""
+
+    cls: type[Strategy]
+    source: str
+    options: Mapping[str, Any]
+    where: str
+    read: ReadSection
+    failure_of: FailureOf
+
+    def __call__(self) -> Strategy:
+        """Return one that has seen nothing; raise `ConfigError` where it cannot be made."""
+        made: list[Strategy] = []
+        failure = self.failure_of(
+            lambda: made.append(self.read(self.cls, dict(self.options), where=self.where))
+        )
+        failure = failure or self.failure_of(lambda: check_strategy(made[0]))
+        if failure is not None:
+            raise ConfigError(_complaint(failure, self.cls, where=self.where)) from failure
+        return made[0]
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +61,7 @@ class Loader:
 
     folder: Path
     read: ReadSection
-    failure_of: Callable[[Callable[[], object]], BaseException | None]
+    failure_of: FailureOf
     nearest: Callable[[str, list[str]], str]
 
     def load(self, *, kind: str, options: Mapping[str, Any], where: str) -> NewStrategy:
@@ -48,44 +71,47 @@ class Loader:
         names file, line, key and value of what is wrong with the file, the class or the options. A file
         is read anew by each call.
         """
-        cls = self._find(kind, where=f'{where} kind = "{kind}"')
-
-        def new() -> Strategy:
-            made: list[Strategy] = []
-            failure = self.failure_of(lambda: made.append(self.read(cls, dict(options), where=where)))
-            failure = failure or self.failure_of(lambda: check_strategy(made[0]))
-            if failure is not None:
-                raise ConfigError(_complaint(failure, cls, where=where)) from failure
-            return made[0]
-
+        cls, source = self._find(kind, where=f'{where} kind = "{kind}"')
+        new = NewStrategy(
+            cls=cls,
+            source=source,
+            options=options,
+            where=where,
+            read=self.read,
+            failure_of=self.failure_of,
+        )
         new()
         return new
 
-    def _find(self, kind: str, *, where: str) -> type[Strategy]:
+    def _find(self, kind: str, *, where: str) -> tuple[type[Strategy], str]:
         if kind in BUILT_IN:
             module_name, class_name = BUILT_IN[kind]
-            found: type[Strategy] = getattr(importlib.import_module(module_name), class_name)
-            return found
+            return getattr(importlib.import_module(module_name), class_name), ""
         file_name, colon, class_name = kind.rpartition(":")
         if not colon or not file_name.endswith(".py"):
             known = ", ".join(f'"{name}"' for name in BUILT_IN)
             hint = self.nearest(kind, list(BUILT_IN))
             raise ConfigError(f'{where}: expected {known} or "FILE.py:CLASS"{hint}')
         path = self.folder / Path(file_name).expanduser()
-        return self._class_in(self._import(path, where=where), class_name, where=f"{where}: {path}")
+        try:
+            source = path.read_bytes().decode(errors="replace")
+        except OSError as exc:
+            raise ConfigError(f"{where}: {path}: cannot be read: {exc.strerror}") from exc
+        return self._class_in(self._import(path, where=where), class_name, where=f"{where}: {path}"), source
 
     def _import(self, path: Path, *, where: str) -> ModuleType:
-        if not path.is_file():
-            raise ConfigError(f"{where}: {path}: there is no such file")
         name = MODULE_PREFIX + str(abs(hash(path.absolute())))
         loader = _Reader(name, str(path))
         spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
+        before = sys.modules.pop(name, None)
         sys.modules[name] = module  # where attrs looks for what annotations name
         failure = self.failure_of(lambda: loader.exec_module(module))
         if failure is not None:
             del sys.modules[name]
+            if before is not None:
+                sys.modules[name] = before  # what was made of it goes on
             line = _line_in(path, failure)
             raise ConfigError(f"{where}: {path}{line}: {_words(failure)}") from failure
         return module

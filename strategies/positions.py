@@ -1,23 +1,23 @@
 """All trades of one mode that matter: kept in RAM, found by what limits, ladders and brokers ask for."""
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 
 from domain.trades import Position, TradeState
 from strategies.days import DAY_US, Day, day_of
-from strategies.standing import Purse, Standing, is_under_way, losing_run, stand
+from strategies.standing import Purse, Standing, end_us, is_lost, is_under_way
+from strategies.tally import Tally
 
-NO_PURSE = Purse(balance=Decimal(0))
+NO_SIGNAL = ("", 0)
 
 
 class Positions:
-    """Trades by their ids. Where trading stands is read off them, and kept until one of them changes."""
+    """Trades by their ids, and where trading stands by them."""
 
     def __init__(self) -> None:
         self._all: dict[int, Position] = {}
         self._under_way: dict[int, Position] = {}
         self._by_ladder: dict[tuple[str, str], dict[int, Position]] = {}  # strategy, market
-        self._standings: dict[tuple[str, str], Standing] = {}  # market, zone
+        self._tally = Tally(zone="UTC")
         self._day: Day | None = None
 
     def __len__(self) -> int:
@@ -50,21 +50,23 @@ class Positions:
     def put(self, position: Position) -> None:
         """Take note of a trade, or of its next state."""
         trade_id = position.trade.id
+        self._tally.change(self._all.get(trade_id), position)
         self._all[trade_id] = position
         self._by_ladder.setdefault((position.strategy, position.trade.market), {})[trade_id] = position
         if is_under_way(position):
             self._under_way[trade_id] = position
         else:
             self._under_way.pop(trade_id, None)
-        self._standings.clear()
 
-    def stand(self, market: str, *, now_us: int, zone: str) -> Standing:
-        """Return where trading stands for a market, without the purse and as of some time of that day."""
-        found = self._standings.get((market, zone))
-        if found is None or now_us not in found.day:
-            found = stand(self._all.values(), market=market, now_us=now_us, zone=zone, purse=NO_PURSE)
-            self._standings[market, zone] = found
-        return found
+    def stand(
+        self, market: str, *, now_us: int, zone: str, purse: Purse, signal: tuple[str, int] = NO_SIGNAL
+    ) -> Standing:
+        """Return where trading stands for a market; of its signals (strategy, time) only the given one."""
+        if self._tally.zone != zone:
+            self._tally = Tally(zone=zone)
+            for position in self._all.values():
+                self._tally.change(None, position)
+        return self._tally.stand(market, now_us=now_us, purse=purse, signal=signal)
 
     def forget_old(self, *, now_us: int, zone: str) -> None:
         """Once a day, let go of trades that nothing depends on any longer."""
@@ -74,17 +76,19 @@ class Positions:
         kept = self._still_needed(self._day.start_us - DAY_US)
         for trade_id in self._all.keys() - kept:
             position = self._all.pop(trade_id)
+            self._tally.change(position, None)
             del self._by_ladder[position.strategy, position.trade.market][trade_id]
-        self._standings.clear()
 
     def _still_needed(self, since_us: int) -> set[int]:
         """Return the trades that limits and ladders are read off: see `standing.stand`."""
         needed = set(self._under_way)
         latest: dict[str, Position] = {}  # of each market: its cooldown counts from there
-        [run_began_us] = losing_run(self._all.values())[:1] or [since_us]
+        win = max((_ended(each) for each in self._all.values() if is_lost(each) is False), default=(0, 0))
         for position in sorted(self._all.values(), key=_entered):
             trade = position.trade
-            if max(trade.intended_us, trade.settled_us or 0) >= min(since_us, run_began_us):
+            # The win itself too: what is kept of earlier losses must not join the run after it.
+            is_recent = max(trade.intended_us, trade.settled_us or 0) >= since_us
+            if is_recent or (is_lost(position) is not None and _ended(position) >= win):
                 needed.add(trade.id)
             if position.state is not TradeState.REFUSED:
                 latest[trade.market] = position
@@ -95,6 +99,10 @@ class Positions:
                     break
                 needed.add(position.trade.id)
         return needed
+
+
+def _ended(position: Position) -> tuple[int, int]:
+    return end_us(position), position.trade.id
 
 
 def _entered(position: Position) -> tuple[int, int]:

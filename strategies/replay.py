@@ -55,6 +55,7 @@ class Replay:
     _gaps: list[Gap] = attrs.field(factory=list)  # to come, the next one last
     _twice: list[Gap] = attrs.field(factory=list)  # of the clock, the next one last
     _due_us: int = NEVER_US  # of the next of both
+    _latest: Conditions | None = None
 
     def expect(self, gaps: Iterable[Gap]) -> None:
         """Take note of the gaps that are to come, before the first price. Open ones say nothing here."""
@@ -128,13 +129,17 @@ class Replay:
                 self._take(each)
 
     def _decide(self, wish: Wish) -> None:
-        conditions = attrs.evolve(self.assumed.conditions, price_age_ms=wish.price_age_ms)
-        decided = self.trading.decide(wish, conditions)
+        decided = self.trading.decide(wish, self._conditions(wish.price_age_ms))
         self.on_rows(decided.rows)
         if decided.refused is not None:
             self.refused[decided.refused.reason] += 1
         if decided.order is not None:
             self._carry_out(decided.order, at_us=wish.now_us)
+
+    def _conditions(self, price_age_ms: int) -> Conditions:
+        if self._latest is None or self._latest.price_age_ms != price_age_ms:
+            self._latest = attrs.evolve(self.assumed.conditions, price_age_ms=price_age_ms)
+        return self._latest
 
     def _carry_out(self, order: Order, *, at_us: int) -> None:
         """Do what the paper broker does, at once."""

@@ -21,7 +21,7 @@ class Martingale:
     `factor` is above 1, and `max_steps` from 2 to 5: the settings are held to that.
     """
 
-    factor: float
+    factor: float = 2.0
     max_steps: int
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from domain.trades import FINAL, Position, TradeState
+from domain.trades import FINAL, Position, Trade, TradeState
 from strategies.days import SECOND_US, Day, day_of
 
 LOST = frozenset({TradeState.LOST, TradeState.UNKNOWN})  # unknown counts as lost until it is known
@@ -68,10 +68,12 @@ def stand(positions: Iterable[Position], *, market: str, now_us: int, zone: str,
 
     `positions` are all trades of one mode that matter: those under way, those of today and yesterday,
     and those settled since the last win. A trade belongs to the day it was intended in, its profit to
-    the day it settled in. One that never opened counts for nothing.
+    the day it settled in. One that never opened counts for nothing. Where the clock has stepped back
+    over midnight the day that had begun goes on too: the worse of the two counts.
     """
     day = day_of(now_us, zone=zone)
     entered = [position for position in positions if position.state is not TradeState.REFUSED]
+    days = (day, *_begun_after(day, entered, zone=zone))
     under_way = [position for position in entered if is_under_way(position)]
     here = [position for position in entered if position.trade.market == market]
     return Standing(
@@ -81,8 +83,8 @@ def stand(positions: Iterable[Position], *, market: str, now_us: int, zone: str,
         open_trades=len(under_way),
         open_on_market=sum(position.trade.market == market for position in under_way),
         exposure=sum((position.trade.stake for position in under_way), Decimal(0)),
-        trades_today=sum(position.trade.intended_us in day for position in entered),
-        realised_today=sum((_profit_in(day, position) for position in entered), Decimal(0)),
+        trades_today=max(_trades_in(each, entered) for each in days),
+        realised_today=min(_profit_in(each, entered) for each in days),
         losing_run=losing_run(entered),
         last_entry_us=max((position.trade.intended_us for position in here), default=None),
         signals=frozenset((position.strategy, position.ts_us) for position in here),
@@ -103,19 +105,19 @@ def losing_run(positions: Iterable[Position]) -> list[int]:
     """
     ended: list[tuple[int, int, bool]] = []
     for position in positions:
-        is_lost, trade = _is_lost(position), position.trade
-        if is_lost is not None:
-            ended.append((_end_us(position), trade.id, is_lost))
+        lost = is_lost(position)
+        if lost is not None:
+            ended.append((end_us(position), position.trade.id, lost))
     ended.sort()
     run: list[int] = []
-    for at_us, _, is_lost in reversed(ended):
-        if not is_lost:
+    for at_us, _, lost in reversed(ended):
+        if not lost:
             break
         run.append(at_us)
     return run[::-1]
 
 
-def _is_lost(position: Position) -> bool | None:
+def is_lost(position: Position) -> bool | None:
     """Return whether it is lost or won, None where it is neither."""
     state, profit = position.state, position.trade.profit
     if state is TradeState.FOREIGN and profit:
@@ -125,13 +127,29 @@ def _is_lost(position: Position) -> bool | None:
     return False if state is TradeState.WON else None
 
 
-def _end_us(position: Position) -> int:
+def end_us(position: Position) -> int:
+    """Return when a trade ended, or should have."""
     trade = position.trade
     return trade.settled_us or trade.expires_us or trade.intended_us + position.expiry_s * SECOND_US
 
 
-def _profit_in(day: Day, position: Position) -> Decimal:
-    trade = position.trade
-    if is_under_way(position) or trade.settled_us not in day:
-        return Decimal(0)
-    return trade.profit or Decimal(0)
+def _begun_after(day: Day, entered: Sequence[Position], *, zone: str) -> Sequence[Day]:
+    """Return the day after, if a trade is of it: the clock has stepped back since."""
+    next_day = day_of(day.end_us, zone=zone)
+    trades = (position.trade for position in entered)
+    has_begun = any(trade.intended_us in next_day or settled_us(trade) in next_day for trade in trades)
+    return (next_day,) if has_begun else ()
+
+
+def _trades_in(day: Day, entered: Sequence[Position]) -> int:
+    return sum(position.trade.intended_us in day for position in entered)
+
+
+def _profit_in(day: Day, entered: Sequence[Position]) -> Decimal:
+    ended = (position.trade for position in entered if not is_under_way(position))
+    return sum((trade.profit or Decimal(0) for trade in ended if settled_us(trade) in day), Decimal(0))
+
+
+def settled_us(trade: Trade) -> int | None:
+    """Return when it settled; not before it was intended, where the clock has stepped back since."""
+    return None if trade.settled_us is None else max(trade.settled_us, trade.intended_us)

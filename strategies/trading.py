@@ -24,7 +24,7 @@ from strategies import risk
 from strategies.desk import Wish
 from strategies.figures import paused_until_us, used_limits
 from strategies.limits import Limits
-from strategies.positions import Positions
+from strategies.positions import NO_SIGNAL, Positions
 from strategies.risk import Approved, Conditions, Reason, Refused, Request
 from strategies.stake import Plan, Stake, next_stake, still_committed
 from strategies.standing import Purse, Standing
@@ -101,7 +101,7 @@ class Trading:
             return _refuse(wish, signal_id, _not_any_longer(wish.strategy))
         stake = self._next_stake(wish.strategy, wish.market)
         request = Request(strategy=wish.strategy, ts_us=wish.ts_us, expiry_s=wish.expiry_s, stake=stake)
-        standing = self._standing(wish.market, now_us=wish.now_us, asking=wish.strategy)
+        standing = self._standing(wish.market, now_us=wish.now_us, signal=(wish.strategy, wish.ts_us))
         verdict = risk.decide(self.limits, standing, request, conditions)
         if isinstance(verdict, Refused):
             return _refuse(wish, signal_id, verdict)
@@ -217,10 +217,14 @@ class Trading:
         trades = self.positions.of(strategy, market)
         return next_stake(self.account.plans[strategy], balance=self.balance, trades=trades)
 
-    def _standing(self, market: str, *, now_us: int, asking: str = "") -> Standing:
-        purse = Purse(balance=self.balance, committed=self._committed(beside=(asking, market)))
-        standing = self.positions.stand(market, now_us=now_us, zone=self.limits.zone)
-        return attrs.evolve(standing, now_us=now_us, purse=purse)
+    def _standing(self, market: str, *, now_us: int, signal: tuple[str, int] = NO_SIGNAL) -> Standing:
+        return self.positions.stand(
+            market,
+            now_us=now_us,
+            zone=self.limits.zone,
+            purse=Purse(balance=self.balance, committed=self._committed(beside=(signal[0], market))),
+            signal=signal,
+        )
 
     def _committed(self, *, beside: tuple[str, str]) -> Decimal:
         return sum((amount for key, amount in self._ladders() if key != beside), Decimal(0))

@@ -41,7 +41,7 @@ class Operator:
                 return self._why(arguments)
             case "markets":
                 return self._markets(arguments)
-            case "history" | "gaps" | "trades" | "trade" | "refused" | "refusals":
+            case "history" | "gaps" | "last_candles" | "trades" | "trade" | "refused" | "refusals":
                 return await self._read(command, arguments)
             case _:
                 raise RejectedError(f"command {command!r} is not known to this daemon")

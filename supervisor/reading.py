@@ -2,6 +2,7 @@
 
 history  {"market": "EURUSD@sim", "kind": "ticks", "from_us": 0, "to_us": 9, "after": null, "limit": 2000}
 gaps     {"market": null, …}
+last_candles {"market": "EURUSD@sim", "timeframe_s": 60, "before_us": 9, "count": 20}, all on one page
 ←        {"market": "EURUSD@sim", "columns": ["ts_us", …], "rows": [[…], …], "next": [9, 1, 0] | null}
 
 A client that sends `next` as the next request's `after` gets every row once. Nothing is kept between
@@ -17,6 +18,7 @@ import attrs
 from attrs import validators
 
 from domain.errors import RejectedError
+from domain.market import MAX_INTEGER
 from storage.history import (
     CANDLE_COLUMNS,
     CANDLE_POSITION,
@@ -30,11 +32,21 @@ from storage.history import (
     tick_page,
 )
 from storage.markets import find_market
+from storage.past import last_candles
 from storage.session import Session
 from supervisor import trade_reading
-from supervisor.requests import Answer, Configured, PageRequest, Work, answer, read_page_request
+from supervisor.requests import (
+    MAX_PAGE_ROWS,
+    Answer,
+    Configured,
+    PageRequest,
+    Work,
+    answer,
+    read_page_request,
+    read_request,
+)
 
-COMMANDS = ("history", "gaps", *trade_reading.COMMANDS)
+COMMANDS = ("history", "gaps", "last_candles", *trade_reading.COMMANDS)
 MAX_TIMEFRAME_S = 2**31 - 1  # an INT
 
 
@@ -63,6 +75,16 @@ class GapsRequest(PageRequest):
     market: str | None = None
 
 
+@attrs.frozen(kw_only=True)
+class LastCandlesRequest:
+    """What `last_candles` takes: the last so many that had ended by a time, as strategies begin with them."""
+
+    market: str
+    timeframe_s: int = attrs.field(validator=[validators.ge(1), validators.le(MAX_TIMEFRAME_S)])
+    before_us: int = attrs.field(validator=[validators.ge(0), validators.le(MAX_INTEGER)])
+    count: int = attrs.field(validator=[validators.ge(1), validators.le(MAX_PAGE_ROWS)])
+
+
 def plan(command: str, arguments: Mapping[str, Any], *, configured: Configured) -> Work:
     """Return what is to be run on a session for one of `COMMANDS`; `settle` takes its result.
 
@@ -73,6 +95,9 @@ def plan(command: str, arguments: Mapping[str, Any], *, configured: Configured) 
     if command == "gaps":
         gaps = read_page_request(GapsRequest, arguments, command=command, numbers=GAP_POSITION)
         return partial(answer, partial(_gaps, gaps, configured=configured))
+    if command == "last_candles":
+        last = read_request(LastCandlesRequest, arguments, command=command)
+        return partial(answer, partial(_last_candles, last, configured=configured))
     numbers = TICK_POSITION if arguments.get("kind") == Kind.TICKS else CANDLE_POSITION
     history = read_page_request(HistoryRequest, arguments, command=command, numbers=numbers)
     if history.kind is Kind.TICKS:
@@ -108,6 +133,24 @@ def _candles(
         limit=request.limit,
     )
     return _page(market.name, page)
+
+
+def _last_candles(request: LastCandlesRequest, session: Session, *, configured: Configured) -> Answer:
+    market = find_market(session, name=request.market, configured=configured.markets)
+    found = last_candles(
+        session,
+        market=market.name,
+        timeframe_s=request.timeframe_s,
+        before_us=request.before_us,
+        count=request.count,
+        stored_s=configured.timeframes_s,
+    )
+    rows = [
+        (each.open_us, each.open, each.high, each.low, each.close, each.ticks, each.volume, past.complete)
+        for past in found
+        for each in (past.candle,)
+    ]
+    return _page(market.name, Page(columns=CANDLE_COLUMNS[:-1], rows=rows, next=None))
 
 
 def _gaps(request: GapsRequest, session: Session, *, configured: Configured) -> Answer:

@@ -35,6 +35,10 @@ class Roster:
         return {name: plan_of(section) for name, section in self._sections.items()}
 
     def has_changed(self, spec: MarketSpec, before: "Roster | None") -> bool:
-        """Return whether one of a market's strategies has other settings than before."""
-        known = {} if before is None else before._sections
-        return any(self._sections[name] != known.get(name) for name in spec.strategies)
+        """Return whether one of a market's strategies has other settings, or another file, than before."""
+        return before is None or any(self._is_new(name, before) for name in spec.strategies)
+
+    def _is_new(self, name: str, before: "Roster") -> bool:
+        if self._sections[name] != before._sections.get(name):
+            return True
+        return self._makers[name].source != before._makers[name].source

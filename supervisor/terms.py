@@ -13,6 +13,7 @@ from strategies.stake import Martingale, Plan, ladder_loss, ladder_stakes
 from supervisor.read_section import nearest, read_section, shown
 from supervisor.sections import Settings
 from supervisor.trading_sections import StrategySettings, TradingSettings
+from venues import find_venue
 
 # What money can be lost by: in real nothing of it has a default.
 MAIN_LIMITS = ("max_stake", "max_open_trades", "max_trades_per_day", "max_daily_loss", "max_losses_in_a_row")
@@ -79,6 +80,7 @@ def check_trading(settings: Settings) -> None:
         if (section.stake is None) == (section.stake_percent is None):
             raise ConfigError(f"{where}: expected stake or stake_percent, one of the two")
         _check_stakes(plan_of(section), limits, balance=settings.trading.paper_balance, where=where)
+        _check_expiry(name, section, settings)
 
 
 def stakes_of(plan: Plan, *, balance: Decimal) -> list[Decimal]:
@@ -95,6 +97,18 @@ def _check_mode(trading: TradingSettings) -> None:
     if trading.mode == "real" and missing:
         raise ConfigError(f"{where}: missing {', '.join(missing)}: in real they have no default")
     raise ConfigError(f"{where}: this version trades on paper only")
+
+
+def _check_expiry(name: str, section: StrategySettings, settings: Settings) -> None:
+    for markets in settings.markets:
+        protocol = settings.venues[markets.venue].protocol
+        rules = find_venue(protocol).contract
+        is_taken = rules.least_expiry_s <= section.expiry_s <= rules.most_expiry_s
+        if name in markets.strategies and not is_taken:
+            raise ConfigError(
+                f"[strategies.{name}] expiry_s = {section.expiry_s}: {markets.venue} takes "
+                f"{rules.least_expiry_s} to {rules.most_expiry_s}"
+            )
 
 
 def _check_stakes(plan: Plan, limits: Limits, *, balance: Decimal, where: str) -> None:

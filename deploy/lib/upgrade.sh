@@ -179,7 +179,11 @@ take_back() {
         "${backup:+The backup is kept: $backup}"
 }
 
+# restore_backup: first the new version puts its tables aside, for only it knows them all; what it cannot
+# do the old one does as far as it can.
 restore_backup() {
+    as_service "$OPT/releases/$to/bin/python" -I -m supervisor.commands.set_aside ||
+        note "marketd $to could not put its tables aside"
     as_service "$OPT/releases/$from/bin/python" -I -m supervisor.commands.take_back "$backup" \
         --since-us "$since_us" ||
         die "the backup $backup could not be restored: see above. marketd is stopped, nothing is lost." \

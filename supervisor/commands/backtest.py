@@ -90,7 +90,9 @@ def _run(backtest: Backtest, arguments: argparse.Namespace) -> Findings:
     gaps, candle_s = recorded.gaps(), backtest.candle_s
     replay = backtest.make(recorded)
     chart = None if arguments.html is None else ChartCandles(market=backtest.market)
-    progress = Progress(replay, to_us=arguments.to_us or now_us())
+    progress = Progress(replay)
+    if progress.is_shown:
+        progress.to_us = recorded.last_us(by_us=arguments.to_us or now_us())
     if candle_s is None:
         replay.expect(gaps)
         for ticks in progress.watch(recorded.ticks()):
@@ -113,27 +115,27 @@ def _drawn(ticks: Iterable[Tick], chart: ChartCandles) -> Iterator[Tick]:
 class Progress:
     """A bar on standard error, where that is a terminal; how far it is, is told by the prices' times."""
 
-    def __init__(self, replay: Replay, *, to_us: int) -> None:
+    def __init__(self, replay: Replay) -> None:
+        self.is_shown = sys.stderr.isatty()
+        self.to_us = 0  # where the prices end
         self._replay = replay
-        self._to_us = to_us
         self._shown_at = 0.0
-        self._is_shown = sys.stderr.isatty()
 
     def watch(self, pages: Iterable[Sequence[Item]]) -> Iterator[Sequence[Item]]:
         """Yield the pages, and show how far the replay is meanwhile."""
         for page in pages:
             yield page
-            if self._is_shown and time.monotonic() - self._shown_at >= SHOW_EVERY_S:
+            if self.is_shown and time.monotonic() - self._shown_at >= SHOW_EVERY_S:
                 self._shown_at = time.monotonic()
                 print(f"\r{self._line()}\x1b[K", end="", file=sys.stderr, flush=True)
-        if self._is_shown:
+        if self.is_shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _line(self) -> str:
         replay = self._replay
         if replay.first_us is None:
             return ""
-        share = min(1.0, (replay.last_us - replay.first_us) / max(1, self._to_us - replay.first_us))
+        share = min(1.0, (replay.last_us - replay.first_us) / max(1, self.to_us - replay.first_us))
         full = round(share * BAR)
         return (
             f"[{'#' * full}{' ' * (BAR - full)}] {share * 100:3.0f} %  {as_text(replay.last_us)[:16]}  "

@@ -1,7 +1,7 @@
 """`marketd check`: settings, state directory, tokens, database, clock, disk: a line each. Changes nothing."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from domain.errors import ConfigError
@@ -27,11 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
         settings = load(path)
         state = state_dir(arguments.state_dir, settings)
         target = target_of(settings, config=path, state_dir=state)
+        trading = _trading_findings(settings, path=path)
     except ConfigError as exc:
         print(failed("settings", str(exc)))
         return EXIT_SETTINGS
     worst = 0
-    for finding in (*_settings_findings(settings, path=path), *_other_findings(settings, state, target)):
+    others = _other_findings(settings, state, target)
+    for finding in (*_settings_findings(settings, path=path), *trading, *others):
         print(finding, flush=True)
         if finding.level is Level.FAILED:
             worst = 1
@@ -46,6 +48,17 @@ def _settings_findings(settings: Settings, *, path: Path) -> Iterator[Finding]:
         yield good("settings", f"{path}: markets: {count}, venues: {', '.join(settings.venues)}")
     if settings.unused:
         yield doubtful("settings", f"no effect yet: {', '.join(settings.unused)}")
+
+
+def _trading_findings(settings: Settings, *, path: Path) -> Sequence[Finding]:
+    """Return what is to say of strategies; raise `ConfigError` where one cannot be loaded."""
+    if not settings.strategies:
+        return ()
+    from supervisor.commands.check_trading import check_trading
+    from supervisor.terms import load_strategies
+
+    load_strategies(settings, config=path)
+    return tuple(check_trading(settings))
 
 
 def _other_findings(settings: Settings, state: Path, target: Target) -> Iterator[Finding]:

@@ -11,11 +11,11 @@ from domain.market import Candle, Tick
 from strategies.desk import Seat
 from strategies.replay import StoredCandles
 from strategies.strategy import SeenCandle
-from supervisor.commands.pages import Page, ask_once, pages
+from supervisor.commands.pages import ask_once, pages
 
 NOT_SEEN = "backfill"  # the source of ticks that came afterwards
 FROM_VENUE = "venue"  # the source of candles that came afterwards
-LOOK_BACK = (2, 10, 100)  # times as far as the candles would reach that a strategy needs
+SEARCH_STEPS = 24  # from 1970 to within 2 min
 
 
 @attrs.frozen(kw_only=True)
@@ -33,12 +33,14 @@ class Recorded(StoredCandles):
     def ticks(self) -> Iterator[Sequence[Tick]]:
         """Yield ticks in their order, page by page."""
         market = self.market
-        for page in self._pages("history", kind="ticks"):
+        for page in pages(self.arguments, "history", market=market, kind="ticks"):
             yield [Tick(market, *row) for row in page["rows"] if row[-1] != NOT_SEEN or self.is_filled]
 
     def candles(self, timeframe_s: int) -> Iterator[Sequence[Candle]]:
         """Yield candles in their order, page by page."""
-        for page in self._pages("history", kind="candles", timeframe_s=timeframe_s):
+        for page in pages(
+            self.arguments, "history", market=self.market, kind="candles", timeframe_s=timeframe_s
+        ):
             yield [
                 self._candle(timeframe_s, row)
                 for row in page["rows"]
@@ -47,37 +49,41 @@ class Recorded(StoredCandles):
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that count."""
-        rows = [row for page in self._pages("gaps") for row in page["rows"]]
+        rows = [row for page in pages(self.arguments, "gaps", market=self.market) for row in page["rows"]]
         gaps = [Gap(self.market, row[1], row[2], row[4], row[5]) for row in rows]
         return [gap for gap in gaps if gap.fill != Fill.FULL or not self.is_filled]
 
     def before(self, seat: Seat, ends_us: int) -> Sequence[SeenCandle]:
         """Return the latest stored candles of a seat's timeframe that end by a time, the oldest first."""
         timeframe_s, count = seat.strategy.timeframe_s, seat.strategy.warm_up_candles
-        span_us = timeframe_s * 1_000_000
-        found: list[SeenCandle] = []
-        for times in LOOK_BACK if count else ():
-            from_us = max(0, ends_us - times * count * span_us)
-            reading = self._pages(
-                "history",
-                kind="candles",
-                timeframe_s=timeframe_s,
-                from_us=from_us,
-                to_us=max(from_us, ends_us - span_us + 1),
-            )
-            found = [self._seen(timeframe_s, row) for page in reading for row in page["rows"]][-count:]
-            if len(found) == count:
-                break
-        return found
+        if count == 0:
+            return ()
+        page = ask_once(
+            self.arguments,
+            "last_candles",
+            market=self.market,
+            timeframe_s=timeframe_s,
+            before_us=ends_us,
+            count=count,
+        )
+        return [SeenCandle.of(self._candle(timeframe_s, row), has_gap=not row[-1]) for row in page["rows"]]
 
-    def _pages(self, command: str, **request: Any) -> Iterator[Page]:
-        span = {name: request.pop(name) for name in ("from_us", "to_us") if name in request}
-        arguments = argparse.Namespace(**(vars(self.arguments) | span))
-        return pages(arguments, command, market=self.market, **request)
+    def last_us(self, *, by_us: int) -> int:
+        """Return about when the last tick by a time came: enough for a bar that shows how far a run is."""
+        from_us = self.arguments.from_us or 0
+        return by_us if from_us >= by_us else self._search(from_us, by_us)
+
+    def _search(self, from_us: int, to_us: int) -> int:
+        for _ in range(SEARCH_STEPS):
+            middle_us = (from_us + to_us) // 2
+            page = ask_once(
+                self.arguments, "history", market=self.market, kind="ticks", from_us=middle_us, limit=1
+            )
+            from_us, to_us = (middle_us, to_us) if page["rows"] else (from_us, middle_us)
+        return to_us
 
     def _candle(self, timeframe_s: int, row: Sequence[Any]) -> Candle:
-        open_us, *prices, ticks, volume, _, _ = row
-        opened, high, low, close = prices
+        open_us, opened, high, low, close, ticks, volume, *_ = row
         return Candle(
             market=self.market,
             timeframe_s=timeframe_s,
@@ -89,10 +95,6 @@ class Recorded(StoredCandles):
             ticks=ticks,
             volume=volume,
         )
-
-    def _seen(self, timeframe_s: int, row: Sequence[Any]) -> SeenCandle:
-        is_complete = row[-2]
-        return SeenCandle.of(self._candle(timeframe_s, row), has_gap=not is_complete)
 
 
 def find_market(arguments: argparse.Namespace) -> str:

@@ -28,8 +28,13 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def print_pages(pages: Iterable[dict[str, Any]], *, form: str) -> None:
-    """Print all pages; nothing is kept but the page at hand, and no page waits for the next."""
+def print_pages(
+    pages: Iterable[dict[str, Any]], *, form: str, nothing: str = "nothing is stored there"
+) -> None:
+    """Print all pages; nothing is kept but the page at hand, and no page waits for the next.
+
+    `nothing` is said instead of an empty table.
+    """
     printer, printed = None, 0
     for page in pages:
         if printer is None:
@@ -38,7 +43,7 @@ def print_pages(pages: Iterable[dict[str, Any]], *, form: str) -> None:
         sys.stdout.flush()
         printed += len(page["rows"])
     if printed == 0 and form == "table":
-        print("nothing is stored there", file=sys.stderr)
+        print(nothing, file=sys.stderr)
 
 
 def csv_printer(columns: Sequence[str]) -> Callable[[list[Row]], None]:

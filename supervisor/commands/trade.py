@@ -128,7 +128,11 @@ def _time(ts_us: int | None) -> str:
 def _inputs(inputs: Any) -> str:
     if not isinstance(inputs, Mapping):
         return str(inputs)
-    return ", ".join(f"{name} {value}" for name, value in inputs.items()) or "-"
+    return ", ".join(f"{name} {_input(value)}" for name, value in inputs.items()) or "-"
+
+
+def _input(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _slippage(trade: Trade, decided: float) -> str:

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_pages(found, form="jsonl")
     else:
-        print_pages(_shown(found), form="table")
+        print_pages(_shown(found), form="table", nothing="no trades")
     return 0
 
 

@@ -16,6 +16,7 @@ from supervisor.reports.words import gain, moment, price
 
 HEIGHT = 300.0
 IN_PANEL = 160  # candles 4 units wide
+LEAST_IN_PANEL = 30  # 20 units wide, where there are so few
 MOST_PANELS = 12
 LONGER = (1, 2, 3, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440, 2880, 10080, 40320)
 RESULTS = (TradeState.WON, TradeState.LOST, TradeState.TIED, TradeState.VOID)
@@ -39,6 +40,7 @@ class Prices:
     chart: PriceChart
     opened: Sequence[Position]
     span_us: int  # of a candle as it is drawn
+    width_us: int  # of a panel
     zone: datetime.tzinfo
 
 
@@ -50,9 +52,11 @@ def draw_prices(
         each for each in trades if each.trade.market == chart.market and each.trade.opened_us is not None
     ]
     span_us = drawn_span_us(chart)
-    prices = Prices(chart=chart, opened=opened, span_us=span_us, zone=zone)
+    parts = list(panels(longer(chart.candles, span_us=span_us), span_us=span_us))
+    most = IN_PANEL if len(parts) > 1 else max(LEAST_IN_PANEL, len(parts[0]))
+    prices = Prices(chart=chart, opened=opened, span_us=span_us, width_us=span_us * most, zone=zone)
     add(parent, "p", f"{chart.market}, candles of {span_us / 60_000_000:g} min", class_="caption")
-    for number, bars in enumerate(panels(longer(chart.candles, span_us=span_us), span_us=span_us)):
+    for number, bars in enumerate(parts):
         _draw_panel(parent, prices, bars, name=f"{name}-{number}")
 
 
@@ -98,7 +102,7 @@ def drawn_span_us(chart: PriceChart) -> int:
 
 def _draw_panel(parent: Element, prices: Prices, bars: Sequence[Bar], *, name: str) -> None:
     from_us, ends_us = bars[0].open_us, bars[-1].open_us + prices.span_us
-    to_us = max(from_us + prices.span_us * IN_PANEL, ends_us)
+    to_us = max(from_us + prices.width_us, ends_us)
     inside = [each for each in prices.opened if from_us <= (each.trade.opened_us or 0) < to_us]
     svg = drawing(
         parent,
@@ -112,7 +116,7 @@ def _draw_panel(parent: Element, prices: Prices, bars: Sequence[Bar], *, name: s
     area = plot(svg, times_us=(from_us, to_us), values=widened(min(values), max(values)), height=HEIGHT)
     _draw_gaps(area, prices.chart, last_us=ends_us)
     draw_times(area, zone=prices.zone)
-    draw_values(area)
+    draw_values(svg, area.y)
     for bar in bars:
         _draw_bar(area, bar, span_us=prices.span_us)
     for each in inside:

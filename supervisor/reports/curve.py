@@ -1,13 +1,13 @@
 """Draws the profit of all trades as it grew and fell."""
 
-import datetime
 from collections.abc import Sequence
 from decimal import Decimal
 from xml.etree.ElementTree import Element
 
-from strategies.statistics import Point
+from strategies.statistics import Point, curve
 from supervisor.reports.drawing import Plot, draw_line, draw_times, draw_values, drawing, path_of, plot
 from supervisor.reports.markup import add
+from supervisor.reports.report import Report
 from supervisor.reports.scales import widened
 from supervisor.reports.words import gain, moment
 
@@ -15,22 +15,23 @@ HEIGHT = 280.0
 MOST_POINTS = 1_400  # two for each unit of the drawing's width
 
 
-def draw_curve(
-    parent: Element, points: Sequence[Point], *, name: str, currency: str, zone: datetime.tzinfo
-) -> None:
-    """Draw it; there is at least one point."""
+def draw_curve(parent: Element, report: Report, *, name: str) -> None:
+    """Draw it from the first decision to the last result; there is at least one result."""
+    results = sorted(report.results, key=lambda result: (result.settled_us, result.intended_us))
+    points, zone = curve(results), report.zone
+    from_us = min(points[0].settled_us, *(result.intended_us for result in results))
     profits = [point.profit for point in points]
     description = (
         f"From {moment(points[0].settled_us, zone=zone)} to {moment(points[-1].settled_us, zone=zone)} "
-        f"{len(points)} trades brought {gain(profits[-1])} {currency}. "
+        f"{len(points)} trades brought {gain(profits[-1])} {report.currency}. "
         f"Highest {gain(max(profits))}, lowest {gain(min(profits))}."
     )
     svg = drawing(parent, name=name, title="Profit over time", description=description, height=HEIGHT)
     low, high = widened(float(min(*profits, Decimal(0))), float(max(*profits, Decimal(0))))
-    times_us = (points[0].settled_us, points[-1].settled_us)
+    times_us = (from_us, points[-1].settled_us)
     area = plot(svg, times_us=times_us, values=(low, high), height=HEIGHT)
     draw_times(area, zone=zone)
-    draw_values(area)
+    draw_values(svg, area.y)
     zero = area.y(0.0)
     draw_line(svg, "zero", (area.left, zero), (area.right, zero))
     line = _steps(area, points)

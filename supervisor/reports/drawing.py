@@ -66,15 +66,14 @@ def plot(svg: Element, *, times_us: tuple[int, int], values: tuple[float, float]
     )
 
 
-def draw_values(area: Plot, *, most: int = 5) -> None:
+def draw_values(svg: Element, y: Scale, *, most: int = 5) -> None:
     """Draw lines at round values, with what they are."""
-    numbers = round_numbers(area.y.low, area.y.high, most=most)
+    numbers = round_numbers(y.low, y.high, most=most)
     digits = decimals(numbers)
     for number in numbers:
-        y = area.y(number)
-        draw_line(area.svg, "grid", (area.left, y), (area.right, y))
+        draw_line(svg, "grid", (LEFT, y(number)), (WIDTH - RIGHT, y(number)))
         text = f"{number:,.{digits}f}".replace("-", "−")
-        add(area.svg, "text", text, x=area.left - 8, y=y + 4, class_="value")
+        add(svg, "text", text, x=LEFT - 8, y=y(number) + 4, class_="value")
 
 
 def draw_times(area: Plot, *, zone: datetime.tzinfo, most: int = 7) -> None:

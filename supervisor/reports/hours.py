@@ -5,9 +5,9 @@ from decimal import Decimal
 from xml.etree.ElementTree import Element
 
 from strategies.statistics import Figures
-from supervisor.reports.drawing import BOTTOM, LEFT, RIGHT, TOP, WIDTH, draw_line, drawing
+from supervisor.reports.drawing import BOTTOM, LEFT, RIGHT, TOP, WIDTH, draw_line, draw_values, drawing
 from supervisor.reports.markup import add
-from supervisor.reports.scales import Scale, decimals, round_numbers, widened
+from supervisor.reports.scales import Scale, widened
 from supervisor.reports.words import gain
 
 HEIGHT = 220.0
@@ -23,7 +23,7 @@ def draw_hours(parent: Element, hours: Mapping[int, Figures], *, name: str, curr
     profits = [float(each.profit) for each in hours.values()]
     low, high = widened(min(*profits, 0.0), max(*profits, 0.0))
     y = Scale(low=low, high=high, start=HEIGHT - BOTTOM, end=TOP)
-    _draw_values(svg, y)
+    draw_values(svg, y, most=4)
     width = (WIDTH - LEFT - RIGHT) / HOURS
     for hour in range(HOURS):
         left = LEFT + width * hour
@@ -33,15 +33,6 @@ def draw_hours(parent: Element, hours: Mapping[int, Figures], *, name: str, curr
             kind = "time" if hour % 6 == 0 else "time minor"
             add(svg, "text", _hour(hour), x=left + width / 2, y=HEIGHT - BOTTOM + 20, class_=kind)
     draw_line(svg, "zero", (LEFT, y(0.0)), (WIDTH - RIGHT, y(0.0)))
-
-
-def _draw_values(svg: Element, y: Scale) -> None:
-    numbers = round_numbers(y.low, y.high, most=4)
-    digits = decimals(numbers)
-    for number in numbers:
-        draw_line(svg, "grid", (LEFT, y(number)), (WIDTH - RIGHT, y(number)))
-        text = f"{number:,.{digits}f}".replace("-", "−")
-        add(svg, "text", text, x=LEFT - 8, y=y(number) + 4, class_="value")
 
 
 def _draw_bar(svg: Element, y: Scale, each: Figures, *, hour: int, left: float, width: float) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from domain.errors import MarketdError
-from strategies.statistics import Figures, by_hour, by_market, by_strategy, curve, figures
+from strategies.statistics import Figures, by_hour, by_market, by_strategy, figures
 from supervisor.reports.candles import draw_prices
 from supervisor.reports.curve import draw_curve
 from supervisor.reports.hours import draw_hours
@@ -130,8 +130,7 @@ def _add_tiles(parent: Element, every: Figures, *, currency: str) -> None:
 
 def _add_profit(parent: Element, report: Report, *, number: int) -> None:
     section = _section(parent, f"Profit over time, in {report.currency}")
-    points = curve(sorted(report.results, key=lambda result: (result.settled_us, result.intended_us)))
-    draw_curve(section, points, currency=report.currency, zone=report.zone, name=f"curve-{number}")
+    draw_curve(section, report, name=f"curve-{number}")
 
 
 def _add_groups(parent: Element, report: Report, every: Figures, *, number: int) -> None:

@@ -36,6 +36,9 @@ def report_lines(report: Report) -> Iterator[str]:
 
 def summary_lines(every: Figures, *, currency: str) -> Iterator[str]:
     """Yield what all trades come to, and what may be said of it."""
+    if every.trades == 0:
+        yield "no trade has settled"
+        return
     others = ", ".join(f"{n} {name}" for n, name in ((every.tied, "tied"), (every.void, "void")) if n)
     yield f"{every.trades} trades: {every.won} won, {every.lost} lost" + (f", {others}" if others else "")
     yield (

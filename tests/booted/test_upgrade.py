@@ -105,7 +105,7 @@ def make_never_ready(server: Server) -> str:
     for dialect in ("mysql", "sqlite"):
         server.machine.write(
             f"{clone}/storage/schema/{NEWEST + 1:03}_later.{dialect}.sql",
-            "CREATE TABLE IF NOT EXISTS trade (id BIGINT NOT NULL PRIMARY KEY);\n",
+            "CREATE TABLE IF NOT EXISTS `release` (id BIGINT NOT NULL PRIMARY KEY);\n",
         )
     server.edit(f"{clone}/deploy/marketd.service", "RestartSec=5", "RestartSec=6")
     return clone
@@ -133,6 +133,7 @@ def test_a_version_that_does_not_get_ready_is_taken_back_with_all_it_stored(
         installed.wait_stored(30)
     assert by_new < ticks(installed)
     assert installed.sql("SELECT MAX(version) FROM marketd.schema_version") == str(NEWEST)
+    assert installed.sql("SHOW TABLES FROM marketd LIKE 'release'") == ""
     assert "RestartSec=5" in machine.path(UNIT).read_text()
     assert installed.sql("SELECT COUNT(*) FROM marketd.gap WHERE cause = 'downtime'") != "0"
     assert machine.said("ls", BACKUPS)

@@ -3,15 +3,22 @@
 import json
 from pathlib import Path
 
+import attrs
+import pytest
 from daemons import CLOSED_PORT_URL, Settings, Workshop
-from databases import AnyDatabase, SqliteDatabase, open_store
+from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, open_store
 from traded import Kept, its_signal, refused_signal, some_gaps, some_trades, ticks_every_second
 
 from domain.trades import Trade
+from supervisor.cli import run_command
 from supervisor.trade_reading import position_of
 
 M0, M1 = "M0@sim", "M1@sim"
-TRADES = some_trades(M0, M1, count=1_001, strategies=("rsi", "streak"))  # a page and one
+# A page and one. The practice account's, which no daemon of this version touches.
+TRADES = [
+    attrs.evolve(each, trade=each.trade._replace(mode="demo"))
+    for each in some_trades(M0, M1, count=1_001, strategies=("rsi", "streak"))
+]
 LOST = next(each for each in TRADES if each.trade.state == "lost" and each.trade.market == M1)
 KEPT = Kept(
     ticks=ticks_every_second(M0, count=300) + ticks_every_second(M1, count=300),
@@ -30,9 +37,12 @@ def fill(database: AnyDatabase) -> None:
         store.pool.run(KEPT.write)
 
 
-def resting(database: AnyDatabase) -> Settings:
+STRATEGY = 'strategies = ["mine"]\n[strategies.mine]\nkind = "streak"\nstake = 10\n'
+
+
+def resting(database: AnyDatabase, *, more: str = "") -> Settings:
     """Return settings of a daemon that never sees a tick."""
-    return Settings(url=CLOSED_PORT_URL, database=database, symbols=("M0", "M1"))
+    return Settings(url=CLOSED_PORT_URL, database=database, symbols=("M0", "M1"), more=more)
 
 
 def printed(workshop: Workshop, *words: str) -> str:
@@ -65,6 +75,7 @@ def assert_says_what_is_stored(workshop: Workshop, folder: Path) -> None:
     report = printed(workshop, "report", "--html", str(page))
     won = sum(each.trade.state == "won" for each in TRADES)
     lost = sum(each.trade.state == "lost" for each in TRADES)
+    assert report.startswith("Trades on the practice account\n")
     assert f"{won} won, {lost} lost" in report
     assert "verdict: not distinguishable from chance" in report
     assert {M0, M1, "rsi", "streak", "daily_loss", "stale_price"} <= set(report.split())
@@ -96,24 +107,54 @@ def test_with_a_daemon_is_said_what_is_stored(
     daemon = workshop.daemon(resting(database))
     daemon.wait_until(lambda status: status["writer"]["db"] == "up", what="database up")
     assert_says_what_is_stored(workshop, tmp_path)
+    why = printed(workshop, "why", "M0").splitlines()
+    assert any("no market of the settings has strategies" in line for line in why)
+    assert "stale_price:" in why[-2]
     assert not daemon.has_said("control")  # a page is nothing to tell the operator of
 
 
-def test_wrong_words_are_named(workshop: Workshop, sqlite: SqliteDatabase, tmp_path: Path) -> None:
+def test_why_says_what_blocks_now_and_what_was_refused_also_without_the_database(
+    workshop: Workshop, mariadb: MariadbDatabase
+) -> None:
+    fill(mariadb)
+    daemon = workshop.daemon(resting(mariadb, more=STRATEGY))
+    daemon.wait_until(lambda status: status["trading"]["is_ready"], what="the trades of before are known")
+    daemon.ask("drain", on=True)
+    why = printed(workshop, "why", "M0")
+    assert {"drain", "stale_price", "no", "daily_loss:"} <= set(why.split())
+    mariadb.server.kill()
+    away = printed(workshop, "why", "M0")
+    assert "drain" in away
+    assert "what was refused before is not known now" in away
+    mariadb.server.start()
+    assert "'M7'" in complaint(workshop, 1, "why", "M7")
+    assert daemon.stop() == 0
+
+
+def test_wrong_words_are_named(
+    workshop: Workshop, sqlite: SqliteDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process: twelve more would take seconds."""
     with open_store(sqlite.target) as store:
         store.pool.run(Kept(ticks=KEPT.ticks[:1]).write)
     workshop.change(resting(sqlite))
-    assert "'x1' is no trade's id" in complaint(workshop, 2, "trade", "x1")
-    assert "'-7'" in complaint(workshop, 2, "trade", "-7")
-    assert "'99999999999999999999' is no trade's id" in complaint(workshop, 2, "trade", "9" * 20)
-    assert "trade 7 is not in the database" in complaint(workshop, 1, "trade", "7")
-    assert "did you mean M0@sim" in complaint(workshop, 1, "trades", "M0x")
-    assert "'EURUSD'" in complaint(workshop, 1, "why", "EURUSD")
-    assert "'soon' is no time" in complaint(workshop, 2, "report", "--from", "soon")
-    assert "is after --to" in complaint(workshop, 1, "trades", "--from", "2026-11-27", "--to", "2026-11-26")
-    nowhere = workshop.command(
-        "report", "--html", str(tmp_path / "none" / "r.html"), "--config", str(workshop.config)
-    )
-    assert nowhere.returncode == 1
-    assert "none/r.html cannot be written: No such file or directory" in nowhere.stderr
-    assert "0 trades" in nowhere.stdout
+    page = str(tmp_path / "none" / "r.html")
+    for words, code, says in (
+        (("trade", "x1"), 2, "'x1' is no trade's id"),
+        (("trade", "-7"), 2, "-7"),
+        (("trade", "9" * 20), 2, f"'{'9' * 20}' is no trade's id"),
+        (("trade",), 2, "ID"),
+        (("trade", "7"), 1, "trade 7 is not in the database"),
+        (("trades", "M0x"), 1, "did you mean M0@sim"),
+        (("why", "EURUSD"), 1, "'EURUSD'"),
+        (("report", "EURUSD@sim"), 1, "'EURUSD@sim'"),
+        (("report", "--from", "soon"), 2, "'soon' is no time"),
+        (("trades", "--from", "2026-11-27", "--to", "2026-11-26"), 1, "is after --to"),
+        (("report", "--html", page), 1, f"{page} cannot be written: No such file or directory"),
+    ):
+        try:
+            found = run_command([*words, "--config", str(workshop.config), "--state-dir", str(tmp_path)])
+        except SystemExit as exc:
+            found = exc.code  # type: ignore[assignment]  # the parser's is a number
+        assert found == code, words
+        assert says in capsys.readouterr().err

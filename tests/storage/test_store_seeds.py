@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 from databases import SqliteDatabase, in_order, stored_ticks
+from ledgers import a_signal, a_step, a_trade, as_money, stored_ledger
+from ledgers import in_order as in_order_of_ids
 from storing import Injected, Storing, event, fails_after_commit, fails_before_commit
 
 from domain.gaps import Gap
 from domain.market import Tick
+from domain.trades import LedgerRow
 from storage.payloads import EventRow, Lane, Money
 
 SHELF_ROWS = 25  # a few batches: RAM is let go of again and again
@@ -33,6 +36,8 @@ class Kept:
         self.ticks: list[Tick] = []
         self.events: list[EventRow] = []
         self.gaps: dict[tuple[str, int, str], Gap] = {}
+        self.ledger: list[LedgerRow] = []
+        self.steps = 0  # of trades
         self.run = self.start()
 
     def start(self) -> Storing:
@@ -48,6 +53,7 @@ class Kept:
         assert self.database.query("SELECT id FROM actor_event ORDER BY id") == [(e.id,) for e in self.events]
         rows = self.database.query("SELECT from_us, to_us, cause FROM gap ORDER BY from_us")
         assert rows == sorted((gap.from_us, gap.to_us, gap.cause) for gap in self.gaps.values())
+        assert stored_ledger(self.database) == in_order_of_ids(as_money(*self.ledger))
 
     # --- what can happen --------------------------------------------------------------------------
 
@@ -64,9 +70,30 @@ class Kept:
         first = len(self.events) + 1
         events = [event(first + n) for n in range(self.random.randint(1, 3))]
         gap = Gap("M0@sim", self.random.randint(1, 5), self.random.choice((None, 10, 20)), "stale")
-        self.run.accept(Money(gaps=[gap], events=events))
+        trading = self.trade()
+        ledger = as_money(*trading)
+        self.run.accept(
+            Money(
+                gaps=[gap],
+                events=events,
+                signals=ledger.signals,
+                trades=ledger.trades,
+                trade_events=ledger.trade_events,
+            )
+        )
         self.events += events
+        self.ledger += trading
         self.gaps[gap.market, gap.from_us, gap.cause] = gap
+
+    def trade(self) -> list[LedgerRow]:
+        """Return some steps of some trades, in their order; the first one of a trade has its signal."""
+        rows: list[LedgerRow] = []
+        for _ in range(self.random.randint(0, 3)):
+            self.steps += 1
+            signal = a_signal(self.random.randrange(8), market=f"M{self.random.randrange(3)}@sim")
+            trade = a_trade(signal, stake=f"{self.steps}.01")
+            rows += [signal, trade, a_step(trade, self.steps)]
+        return rows
 
     def store(self) -> None:
         lanes = [lane for lane in Lane if self.run.has_work(lane)]

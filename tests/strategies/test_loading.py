@@ -99,7 +99,7 @@ def test_a_users_class_may_be_an_attrs_class_or_derive_from_a_built_in(tmp_path:
         ),
         ("my.txt:Mine", 'kind = "my.txt:Mine": expected "rsi", '),
         ("my.py", 'kind = "my.py": expected "rsi", '),
-        ("your.py:Mine", "/your.py: there is no such file"),
+        ("your.py:Mine", "/your.py: cannot be read: No such file or directory"),
         ("my.py:Mein", '/my.py: has no class Mein; did you mean "Mine"?'),
         ("my.py:Zzz", "/my.py: has no class Zzz; there are Mine"),
         ("my.py:Other", "/my.py: Other is no strategy: its class has to derive from Strategy"),

@@ -177,8 +177,19 @@ def test_a_trade_counts_to_the_day_it_was_intended_in(state: TradeState) -> None
     assert asked(one, standing(last_second, now_us=MIDNIGHT - SECOND_US // 2)) is Reason.TRADES_PER_DAY
     assert asked(one, standing(last_second, now_us=MIDNIGHT)) is None
     first_moment = position_of(state, intended_us=MIDNIGHT)
-    assert asked(one, standing(first_moment, now_us=MIDNIGHT - 1)) is None  # the clock stepped back
     assert asked(one, standing(first_moment, now_us=MIDNIGHT)) is Reason.TRADES_PER_DAY
+
+
+def test_where_the_clock_steps_back_over_midnight_both_days_count() -> None:
+    today = position_of(LOST, intended_us=MIDNIGHT, stake="60")
+    yesterday = position_of(LOST, intended_us=MIDNIGHT - 10 * MINUTE_US, stake="80")
+    held = limits(max_trades_per_day=1)
+    assert asked(held, standing(today, now_us=MIDNIGHT - 1)) is Reason.TRADES_PER_DAY
+    held = limits(max_daily_loss=Decimal(100))
+    now = standing(today, yesterday, now_us=MIDNIGHT - 1)
+    assert asked(held, now, request("20")) is None  # the worse of the two, and not both together
+    assert asked(held, now, request("20.01")) is Reason.DAILY_LOSS
+    assert asked(held, standing(today, now_us=MIDNIGHT - 1), request("40.01")) is Reason.DAILY_LOSS
 
 
 def test_a_trade_that_never_opened_is_none_of_the_days() -> None:

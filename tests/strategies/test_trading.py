@@ -30,7 +30,7 @@ from strategies.trading import Account, Trading
 
 GOOD = Conditions(rules=RULES, payout_percent=80.0, price_age_ms=40, stale_after_ms=60_000)
 FIXED = Plan(fixed=Decimal(10))
-LADDER = Plan(fixed=Decimal(10), martingale=Martingale(max_steps=3))
+LADDER = Plan(fixed=Decimal(10), martingale=Martingale(factor=2.0, max_steps=3))
 DAY_S = 86_400
 
 

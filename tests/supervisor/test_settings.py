@@ -508,6 +508,14 @@ MINE = '[strategies.mine]\nkind = "rsi"\n'
         (MINE + "stake = 1\nmartingale = 2", "[strategies.mine] martingale = 2: expected a section"),
         ('[strategies."a b"]\nkind = "rsi"\nstake = 1', "'a b' is no name for a strategy"),
         (
+            VENUE.replace("binance", "olymptrade")
+            + MARKETS
+            + "strategies = ['mine']\n"
+            + MINE
+            + "stake = 1\nexpiry_s = 59",
+            "[strategies.mine] expiry_s = 59: one takes 60 to ",
+        ),
+        (
             VENUE + MARKETS + "strategies = ['mine', 'mine']\n" + MINE + "stake = 1",
             "[[markets]] #1 strategies: 'mine' is there twice",
         ),

@@ -91,5 +91,6 @@ def test_a_strategy_that_cannot_be_loaded_is_named_with_the_settings_file(tmp_pa
     with pytest.raises(ConfigError) as caught:
         load_strategies(load(config), config=config)
     assert str(caught.value) == (
-        f'{config}: [strategies.own] kind = "mine.py:Mine": {tmp_path}/mine.py: there is no such file'
+        f'{config}: [strategies.own] kind = "mine.py:Mine": {tmp_path}/mine.py: '
+        "cannot be read: No such file or directory"
     )

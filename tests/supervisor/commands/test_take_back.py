@@ -17,10 +17,12 @@ from domain.market import Tick
 from storage.bring_over import set_aside_since
 from storage.migrations import schema_version
 from storage.payloads import EventRow, Money
+from storage.restore_mysql import TABLES
 from storage.session import Row, Session
 from storage.tables import NEWEST
 from storage.target import SqliteTarget
 from supervisor.cli import run_command
+from supervisor.commands.set_aside import set_aside
 from supervisor.commands.take_back import take_back
 
 MINUTE_US = 60_000_000
@@ -139,6 +141,27 @@ def test_given_again_it_ends_in_the_same(upgraded: Upgraded) -> None:
     upgraded.take_back()
     assert (stored_ticks(upgraded.database), upgraded.rows(GAPS), upgraded.rows(CANDLES)) == once
     assert stored_ledger(upgraded.database) == upgraded.ledger
+
+
+def test_a_newer_version_puts_its_tables_aside_itself(
+    upgraded: Upgraded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has one that this version has never heard of, under a name that needs quoting."""
+    tables = {**TABLES, "release": ("id",)}
+    with monkeypatch.context() as newer:
+        newer.setattr("storage.restore_mysql.TABLES", tables)
+        with open_own(upgraded.database.target) as session:
+            session.execute("CREATE TABLE `release` (id INT)")
+            session.execute("INSERT INTO schema_version VALUES (?, 0)", (NEWEST + 1,))
+        for _ in range(2):
+            set_aside(upgraded.arguments)
+    upgraded.take_back()
+    assert sorted(stored_ticks(upgraded.database)) == sorted(upgraded.stored + upgraded.accepted)
+    assert stored_ledger(upgraded.database) == upgraded.ledger
+    with open_own(upgraded.database.target) as session:
+        assert schema_version(session) == NEWEST
+        with pytest.raises(session.errors):
+            session.query("SELECT id FROM `release`")
 
 
 def make_newer(session: Session) -> None:

@@ -1,0 +1,110 @@
+"""The numbers of `standing.stand`, kept up to date trade by trade: backtests ask for them often. Pure."""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+
+from domain.trades import Position, TradeState
+from strategies.days import Day, day_of
+from strategies.standing import Purse, Standing, end_us, is_lost, is_under_way, settled_us
+
+End = tuple[int, int, bool]  # when it ended, the trade's id, whether it was lost
+
+
+class Tally:
+    """Counts every trade in its present state; equal to `stand` over all of them, in any zone.
+
+    Days are of one zone: for another one, count anew.
+    """
+
+    def __init__(self, *, zone: str) -> None:
+        self.zone = zone
+        self._open = 0
+        self._exposure = Decimal(0)
+        self._open_on: defaultdict[str, int] = defaultdict(int)
+        self._trades: defaultdict[int, int] = defaultdict(int)  # by the beginning of the day
+        self._realised: defaultdict[int, Decimal] = defaultdict(Decimal)
+        self._settled: defaultdict[int, int] = defaultdict(int)
+        self._ends: list[End] = []  # at least since the latest win
+        self._run: Sequence[int] | None = None  # losses since then, until an end changes
+        self._entries: defaultdict[str, list[int]] = defaultdict(list)  # of each market, in order
+        self._signals: set[tuple[str, str, int]] = set()
+        self._day: Day | None = None
+
+    def change(self, before: Position | None, after: Position | None) -> None:
+        """Count a trade in its new state; None where there was none, or is none to count any longer."""
+        if before is not None and before.state is not TradeState.REFUSED:
+            self._count(before, -1)
+        if after is not None and after.state is not TradeState.REFUSED:
+            self._count(after, 1)
+
+    def stand(self, market: str, *, now_us: int, purse: Purse, signal: tuple[str, int]) -> Standing:
+        """Return where trading stands for a market; of its signals that one, if it has a trade."""
+        day, entries = self._day_of(now_us), self._entries.get(market)
+        days = (day.start_us, *self._begun_after(day))
+        return Standing(
+            now_us=now_us,
+            day=day,
+            purse=purse,
+            open_trades=self._open,
+            open_on_market=self._open_on.get(market, 0),
+            exposure=self._exposure,
+            trades_today=max(self._trades.get(each, 0) for each in days),
+            realised_today=min(self._realised.get(each, Decimal(0)) for each in days),
+            losing_run=self._losing_run(),
+            last_entry_us=entries[-1] if entries else None,
+            signals=frozenset([signal]) if (market, *signal) in self._signals else frozenset(),
+        )
+
+    def _count(self, position: Position, one: int) -> None:
+        trade = position.trade
+        self._trades[self._day_of(trade.intended_us).start_us] += one
+        self._count_entry(position, one)
+        if is_under_way(position):
+            self._open += one
+            self._open_on[trade.market] += one
+            self._exposure += one * trade.stake
+        elif (at_us := settled_us(trade)) is not None:
+            day_us = self._day_of(at_us).start_us
+            self._settled[day_us] += one
+            self._realised[day_us] += one * (trade.profit or Decimal(0))
+        lost = is_lost(position)
+        if lost is not None:
+            self._count_end((end_us(position), trade.id, lost), one)
+
+    def _count_entry(self, position: Position, one: int) -> None:
+        trade = position.trade
+        signal = (trade.market, position.strategy, position.ts_us)
+        entries = self._entries[trade.market]
+        if one > 0:
+            insort(entries, trade.intended_us)
+            self._signals.add(signal)
+        else:
+            del entries[bisect_left(entries, trade.intended_us)]
+            self._signals.discard(signal)
+
+    def _count_end(self, end: End, one: int) -> None:
+        self._run = None
+        if one > 0:
+            insort(self._ends, end)
+        else:
+            del self._ends[bisect_left(self._ends, end)]
+
+    def _begun_after(self, day: Day) -> Sequence[int]:
+        """Return the beginning of the day after, if a trade is of it: the clock has stepped back since."""
+        next_us = day.end_us
+        return (next_us,) if self._trades.get(next_us) or self._settled.get(next_us) else ()
+
+    def _losing_run(self) -> Sequence[int]:
+        if self._run is None:
+            since = len(self._ends)
+            while since > 0 and self._ends[since - 1][2]:
+                since -= 1
+            self._run = tuple(at_us for at_us, _, _ in self._ends[since:])
+        return self._run
+
+    def _day_of(self, at_us: int) -> Day:
+        if self._day is None or at_us not in self._day:
+            self._day = day_of(at_us, zone=self.zone)
+        return self._day
