@@ -9,6 +9,9 @@ from attrs import validators
 
 CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 
+# A hundredth of what the ledger holds, a DECIMAL(20,8): a row that is refused holds up all storing.
+MOST_MONEY = Decimal(10_000_000_000)
+
 Validator = Callable[[object, object, Any], None]
 
 
@@ -64,3 +67,5 @@ def check_cents(_: object, __: object, value: Decimal | None) -> None:
     """Let None pass, and amounts of whole cents from one up."""
     if value is not None and (value <= 0 or value.as_tuple().exponent < -2):  # type: ignore[operator]
         raise ValueError("expected an amount above 0, in whole cents")
+    if value is not None and value > MOST_MONEY:
+        raise ValueError(f"expected an amount up to {MOST_MONEY}")

@@ -474,6 +474,10 @@ MINE = '[strategies.mine]\nkind = "rsi"\n'
             MINE + "stake = 0.001",
             "[strategies.mine] stake = 0.001: expected an amount above 0, in whole cents",
         ),
+        (
+            "[trading]\nmax_stake = 10000000001\n",
+            "[trading] max_stake = 10000000001: expected an amount up to 10000000000",
+        ),
         (MINE + "stake = 101", "[strategies.mine] stake = 101: more than [trading] max_stake = 100"),
         (
             MINE + "stake_percent = 2",
