@@ -94,7 +94,7 @@ class Positions:
                 latest[trade.market] = position
         needed |= {position.trade.id for position in latest.values()}
         for ladder in self._by_ladder.values():
-            for position in sorted(ladder.values(), key=_entered, reverse=True):
+            for position in sorted(ladder.values(), key=_decided, reverse=True):
                 if position.state is TradeState.WON:
                     break
                 needed.add(position.trade.id)
@@ -103,6 +103,11 @@ class Positions:
 
 def _ended(position: Position) -> tuple[int, int]:
     return end_us(position), position.trade.id
+
+
+def _decided(position: Position) -> tuple[int, int]:
+    """Return when a ladder's trade comes, as `stake.ladder_of` has it."""
+    return position.ts_us, position.trade.id
 
 
 def _entered(position: Position) -> tuple[int, int]:

@@ -48,7 +48,7 @@ from strategies.desk import Wish
 from strategies.limits import InForce, Limits, in_force
 from strategies.risk import Conditions
 from strategies.stake import Martingale, Plan
-from strategies.trading import Account, Trading
+from strategies.trading import Account, Decided, Trading
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
@@ -311,7 +311,7 @@ class Days(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now_us = START
+        self.now_us = self.tick_us = START
         self.wanted = WIDE
         self.held = in_force(settings=self.wanted, before=None, now_us=self.now_us)
         self.model = Model(self.wanted)
@@ -320,6 +320,11 @@ class Days(RuleBasedStateMachine):
         self.signals: dict[int, Signal] = {}
         self.approved: list[Wish] = []
         self.numbers = count()
+
+    def next_tick_us(self) -> int:
+        """Return the venue's time, which does not step back."""
+        self.tick_us += SECOND_US
+        return self.tick_us
 
     def new_trading(self, *, balance: Decimal = BALANCE) -> Trading:
         account = Account(mode=Mode.PAPER, currency="USD", plans=PLANS)
@@ -337,13 +342,13 @@ class Days(RuleBasedStateMachine):
         self.trading.limits = self.held.limits
         self.model.now_is(self.now_us)
 
-    def decide(self, wish: Wish, *, payout: float) -> bool:
+    def decide(self, wish: Wish, *, payout: float) -> Decided:
         self.look_at_the_clock()
         conditions = Conditions(rules=RULES, payout_percent=payout, price_age_ms=40, stale_after_ms=60_000)
         decided = self.trading.decide(wish, conditions)
         self.keep(decided.rows)
         if decided.order is None:
-            return False
+            return decided
         trade = decided.order.position.trade
         self.model.entries.append(
             Entry(
@@ -358,7 +363,7 @@ class Days(RuleBasedStateMachine):
             )
         )
         self.approved.append(wish)
-        return True
+        return decided
 
     # signals
 
@@ -368,7 +373,7 @@ class Days(RuleBasedStateMachine):
     )
     def signals_come(self, wishes: Wishes, payout: float) -> None:
         for strategy, market in wishes:
-            self.wish(strategy, market, payout=payout, ts_us=self.now_us - 40_000)
+            self.wish(strategy, market, payout=payout, ts_us=self.next_tick_us())
 
     @rule(
         strategy=st.sampled_from(["doubling", "rising"]),
@@ -378,7 +383,7 @@ class Days(RuleBasedStateMachine):
     def a_row_of_losses(self, strategy: str, market: str, count: int) -> None:
         for _ in range(count):
             self.now_us += 100 * SECOND_US
-            self.wish(strategy, market, payout=PAYOUT, ts_us=self.now_us - 40_000)
+            self.wish(strategy, market, payout=PAYOUT, ts_us=self.next_tick_us())
             for entry in self.model.under_way(strategy=strategy, market=market):
                 if entry.state is TradeState.INTENDED:
                     self.bring(entry, TradeState.SENT)
@@ -399,19 +404,19 @@ class Days(RuleBasedStateMachine):
         )
         self.model.now_is(self.now_us)
         against, (stake, _) = self.model.against(wish, payout=payout), self.model.stake(strategy, market)
-        is_approved = self.decide(wish, payout=payout)
-        assert is_approved == (not against), (wish, against)
-        if is_approved:
+        decided = self.decide(wish, payout=payout)
+        refused = decided.refused
+        assert (refused is None) == (not against), (wish, refused, against)
+        if refused is None:
             assert self.model.entries[-1].stake == stake
-            return
-        *_, signal = self.signals.values()
-        assert signal.reason.partition(":")[0] in against
+        else:
+            assert refused.reason in against, (wish, refused, against)
 
     @precondition(lambda self: self.approved)
     @rule(data=st.data())
     def the_same_signal_again(self, data: st.DataObject) -> None:
         wish = data.draw(st.sampled_from(self.approved[-5:]))
-        assert not self.decide(attrs.evolve(wish, now_us=self.now_us), payout=PAYOUT)
+        assert self.decide(attrs.evolve(wish, now_us=self.now_us), payout=PAYOUT).order is None
 
     @precondition(lambda self: self.approved and day_at(self.approved[-1].now_us) == day_at(self.now_us))
     @rule()
@@ -478,10 +483,8 @@ class Days(RuleBasedStateMachine):
 
     @rule(back_s=st.sampled_from([1, 2, 60, 3_000]))
     def the_clock_steps_back(self, back_s: int) -> None:
-        """Not behind a ladder's trades: their order is by their times, see test_stake."""
         back_us = self.now_us - back_s * SECOND_US
-        in_ladders = [each.intended_us for each in self.model.entries if PLANS[each.strategy].martingale]
-        if max(in_ladders, default=0) < back_us and self.model.day - day_at(back_us) <= timedelta(days=1):
+        if self.model.day - day_at(back_us) <= timedelta(days=1):
             self.now_us = back_us
 
     @rule(before=WISHES, between=WISHES, after=WISHES, states=st.lists(st.sampled_from(RESULTS), max_size=4))
