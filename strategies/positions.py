@@ -95,9 +95,9 @@ class Positions:
         needed |= {position.trade.id for position in latest.values()}
         for ladder in self._by_ladder.values():
             for position in sorted(ladder.values(), key=_decided, reverse=True):
-                if position.state is TradeState.WON:
-                    break
                 needed.add(position.trade.id)
+                if position.state is TradeState.WON:  # itself too, as above
+                    break
         return needed
 
 
