@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # the tests' pr
 from databases import MariaDB, running_mariadb
 
 from benchmarks.beside import beside
+from benchmarks.deciding import decisions
 from benchmarks.harness import (
     DAEMON_CORE,
     QUOTES,
@@ -52,7 +53,7 @@ def soak() -> None:
     commands = (
         ["pytest", "-m", "soak", "-v"],
         ["benchmarks.crash", "--kills", "500"],
-        ["benchmarks.crash", "--trading", "--kills", "300"],
+        ["benchmarks.crash", "--trading", "--kills", "320"],
     )
     codes = [
         subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode for words in commands
@@ -69,6 +70,7 @@ def bench() -> None:
         paced(server)
         protocols()
         many(server)
+        decisions(server)
         beside(server)
 
 

@@ -24,13 +24,13 @@ import attrs
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # what the tests share
 
 from crash_oracle import Verdict
-from crash_plans import JOURNAL_NAMES, Plan, plan_lives, plan_trading_lives
+from crash_plans import Plan, plan_lives, plan_trading_lives
 from crashing import WINDOW_US, CrashRun
 from databases import AnyDatabase, MariadbDatabase, SqliteDatabase, running_mariadb
 from trade_crashing import TradeCrashRun
 
 from domain.clock import now_us
-from domain.crash_points import NAMES, TRADE_NAMES
+from domain.crash_points import ALL_NAMES, NAMES, TRADE_NAMES
 from storage.target import SqliteTarget
 
 KILLS_A_ROUND = 65  # on one state directory
@@ -48,7 +48,7 @@ ENOUGH_TRADES = 50  # … and so many trades have ended in each way but a tie, w
 
 @attrs.frozen(kw_only=True)
 class Kind:
-    """What the daemons are to do, and where they are killed."""
+    """What the daemons are to do, and where above all they are killed."""
 
     run: type[CrashRun]
     plan: Callable[..., Iterator[Plan]]
@@ -56,7 +56,7 @@ class Kind:
 
 
 PRICES = Kind(run=CrashRun, plan=plan_lives, points=NAMES)
-TRADES = Kind(run=TradeCrashRun, plan=plan_trading_lives, points=(*TRADE_NAMES, *JOURNAL_NAMES))
+TRADES = Kind(run=TradeCrashRun, plan=plan_trading_lives, points=TRADE_NAMES)
 
 
 @attrs.define(kw_only=True)
@@ -154,7 +154,7 @@ def report(total: Total, *, seconds: float) -> int:
         f"the oldest lost one came {max(verdict.oldest_lost_ms for verdict in total.verdicts):.0f} ms before "
         f"its kill ({WINDOW_US // 1000} ms allowed)"
     )
-    for name in total.kind.points:
+    for name in ALL_NAMES:
         print(f"    {name:18}{total.hits[name]:5} hits")
     for state in sorted(total.trades):
         print(f"    {state:18}{total.trades[state]:5} trades")

@@ -24,7 +24,7 @@ from domain.clock import now_us
 from venues.simulated.prices import FX_PAIRS
 
 PAIRS = tuple(FX_PAIRS)
-SETTLE_S, SECONDS = 6, 10
+SETTLE_S, SECONDS = 6, 20
 TRADES = 'source = "trades"'  # they are numbered, so that the two accounts can be put together
 BUDGET_MS = {2: 1.0, 20: 1.0, 74: 2.0}  # by ticks a second and market: 54, 540, 2,000 in all
 SLOW_MARKET = "EURUSD"

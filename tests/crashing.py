@@ -267,13 +267,13 @@ class CrashRun:
             daemon.ask("market", action="start", markets=["all"])
             daemon.wait_live()
             alive_us = now_us()
-            wait_until(lambda: self._newest_candle_us() >= alive_us, what="candles of this life")
             self._come_to_rest(daemon)
+            wait_until(lambda: self._newest_candle_us() >= alive_us, what="candles of this life")
             self._stop(daemon)
         self._simulator.stop()
 
     def _come_to_rest(self, daemon: Daemon) -> None:
-        """See what is to be seen of the last life before it is stopped."""
+        """End what is under way in the last life; the rest of it is waited for."""
 
     def _newest_candle_us(self) -> int:
         [(found,)] = self.database.query(
