@@ -5,6 +5,7 @@ As `crashing`, whose judge looks at its prices all the same; `trade_oracle` judg
 
 import random
 from collections import Counter
+from collections.abc import Sequence, Set
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,9 @@ pause_min = {TERMS.pause_us / 60_000_000}
 """
 
 
+MORE = 6  # trades that nothing cuts off
+
+
 class TradeCrashRun(CrashRun):
     """Lives of a daemon that trades."""
 
@@ -92,7 +96,9 @@ class TradeCrashRun(CrashRun):
         self.accepted.append(ids)
 
     def _come_to_rest(self, daemon: Daemon) -> None:
-        """Open no more trades, and wait until those that are open have ended."""
+        """Let it trade in peace, then open no more, and wait until those that are open have ended."""
+        before = trades_today(daemon.wait_until(is_ready, what="ready to trade"))
+        daemon.wait_until(lambda status: trades_today(status) >= before + MORE, what="it trades")
         self._drains |= {True}
         daemon.ask("drain", on=True)
         status = daemon.wait_until(is_settled, what="every trade has ended")
@@ -101,16 +107,7 @@ class TradeCrashRun(CrashRun):
     def books(self) -> Books:
         """Return all that is known of the trades after `finish()`."""
         assert self.figures is not None, "it has come to rest"
-        return Books(
-            terms=TERMS,
-            signals=read_signals(self.database),
-            trades=read_trades(self.database),
-            events=read_events(self.database),
-            ticks=stored_ticks(self.database),
-            gaps=read_gaps(self.database),
-            figures=self.figures,
-            accepted=self.accepted,
-        )
+        return read_books(self.database, figures=self.figures, accepted=self.accepted)
 
     def judge(self, *, window_us: int = 3 * WINDOW_US) -> Verdict:
         """Judge what was kept of prices, and what became of the trades.
@@ -122,9 +119,30 @@ class TradeCrashRun(CrashRun):
         return attrs.evolve(verdict, complaints=[*verdict.complaints, *judge_trades(books)])
 
 
+def read_books(database: AnyDatabase, *, figures: Figures, accepted: Sequence[Set[int]]) -> Books:
+    """Return what a database says of the trades, with what was seen beside it."""
+    return Books(
+        terms=TERMS,
+        signals=read_signals(database),
+        trades=read_trades(database),
+        events=read_events(database),
+        ticks=stored_ticks(database),
+        gaps=read_gaps(database),
+        figures=figures,
+        accepted=accepted,
+    )
+
+
+def is_ready(status: Status) -> bool:
+    return bool(status["trading"]["is_ready"])
+
+
 def is_settled(status: Status) -> bool:
-    trading = status["trading"]
-    return bool(trading["is_ready"]) and trading["open"] == trading["unknown"]
+    return is_ready(status) and bool(status["trading"]["open"] == status["trading"]["unknown"])
+
+
+def trades_today(status: Status) -> int:
+    return int(status["trading"]["trades_today"])
 
 
 def figures_of(status: Status) -> Figures:

@@ -4,13 +4,17 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import attrs
 import pytest
 from crash_plans import End, Plan, Trouble, plan_trading_point
-from databases import MariaDB, MariadbDatabase
-from trade_crashing import TradeCrashRun
+from daemons import CLOSED_PORT_URL, Settings, Workshop
+from databases import MariaDB, MariadbDatabase, SqliteDatabase
+from trade_crashing import TradeCrashRun, read_books
 from trade_oracle import Books, judge_trades
+
+from storage.target import SqliteTarget
 
 # The others are hit in the long run.
 POINTS = ("trade.intended", "trade.placed", "trade.opened", "trade.settled")
@@ -53,6 +57,24 @@ def test_kills_at_its_steps_forget_and_double_no_trade(killed: TradeCrashRun) ->
     assert list(killed.judge().complaints) == []
     assert killed.states["won"] + killed.states["lost"] > 0
     assert killed.states["void"] + killed.states["refused"] > 0  # what the kills had cut off
+
+
+def test_a_backup_restored_elsewhere_holds_the_same_books(
+    killed: TradeCrashRun, books: Books, tmp_path: Path
+) -> None:
+    """From the server into a file: ids, money to the cent, and all that the results are worked out from."""
+    backup, workshop = tmp_path / "backup", Workshop(tmp_path)
+    done = killed.workshop.command("backup", str(backup), "--config", str(killed.workshop.config))
+    assert done.returncode == 0, done.stderr
+    file = SqliteDatabase(target=SqliteTarget(path=tmp_path / "marketd.db"))
+    workshop.change(Settings(url=CLOSED_PORT_URL, database=file))
+    done = workshop.command("restore", str(backup), "--config", str(workshop.config))
+    assert done.returncode == 0, done.stderr
+    restored = read_books(file, figures=books.figures, accepted=books.accepted)
+    assert sorted(restored.signals) == sorted(books.signals)
+    assert sorted(restored.trades) == sorted(books.trades)
+    assert sorted(restored.events) == sorted(books.events)
+    assert judge_trades(restored) == []
 
 
 DAMAGE: dict[str, tuple[Callable[[Books], Books], str]] = {
