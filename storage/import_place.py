@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import attrs
 
 from domain.clock import now_us
+from domain.gaps import Gap
 from domain.market import HistoryCandle, Tick, market_id
-from storage.batches import insert_ticks, with_new_markets
-from storage.candles import CandleKeeper
+from storage.batches import insert_ticks, put_gaps, with_new_markets
+from storage.candles import CandleKeeper, gaps_changed
 from storage.drivers import make_driver
 from storage.fills import INSERT
 from storage.kept import Kept, kept_from_us
@@ -44,6 +45,8 @@ HOLES = (
     "SELECT market_id, from_us, to_us FROM gap WHERE to_us IS NOT NULL AND fill NOT IN ('full', 'partly') "
     "ORDER BY market_id, from_us"
 )
+HOLE_NOTE = "nothing was imported of this time"
+KNOWN_HOLES = "SELECT market_id, from_us, to_us, cause, fill, fill_note FROM gap WHERE fill_note = ?"
 # In the place of an incomplete one from ticks only.
 PUT_CANDLES = {
     Dialect.SQLITE: INSERT
@@ -89,11 +92,29 @@ class Covered:
         return not (number and self.holes[number - 1][0] < ts_us < self.holes[number - 1][1])
 
 
+@attrs.frozen(kw_only=True)
+class NewRows:
+    """What is to be put in one transaction."""
+
+    ticks: Sequence[Tick] = ()
+    candles: Sequence[HistoryCandle] = ()
+    gaps: Sequence[Gap] = ()
+
+    @property
+    def markets(self) -> set[str]:
+        """Those that these are of."""
+        found = {tick.market for tick in self.ticks} | {candle.market for candle in self.candles}
+        return found | {gap.market for gap in self.gaps}
+
+
 class Place(Protocol):
     """Where rows are imported to, or would be."""
 
     def covered(self) -> Mapping[str, Covered]:
         """Return by market where we have ticks of our own."""
+
+    def known_holes(self) -> set[Gap]:
+        """Return the gaps that earlier imports wrote down."""
 
     def known_ticks(self, ticks: Sequence[Tick]) -> set[TickKey]:
         """Return which of these are there."""
@@ -101,8 +122,8 @@ class Place(Protocol):
     def known_candles(self, candles: Sequence[HistoryCandle]) -> Mapping[CandleKey, Standing]:
         """Return what stands where these are to go."""
 
-    def put(self, *, ticks: Sequence[Tick] = (), candles: Sequence[HistoryCandle] = ()) -> None:
-        """Put them there, in one transaction with the candles that the ticks change."""
+    def put(self, rows: NewRows) -> None:
+        """Put them there, in one transaction with the candles that they change."""
 
 
 class Nowhere:
@@ -112,6 +133,10 @@ class Nowhere:
         """Nothing."""
         return {}
 
+    def known_holes(self) -> set[Gap]:
+        """None."""
+        return set()
+
     def known_ticks(self, ticks: Sequence[Tick]) -> set[TickKey]:
         """None."""
         return set()
@@ -120,7 +145,7 @@ class Nowhere:
         """None."""
         return {}
 
-    def put(self, *, ticks: Sequence[Tick] = (), candles: Sequence[HistoryCandle] = ()) -> None:
+    def put(self, rows: NewRows) -> None:
         """Nothing is put."""
 
 
@@ -136,6 +161,12 @@ class LookedAt(Nowhere):
         self._ids = self.run(_market_ids)
         found: Mapping[str, Covered] = self.run(lambda session: _covered(session, ids=self._ids))
         return found
+
+    def known_holes(self) -> set[Gap]:
+        """Return the gaps that earlier imports wrote down."""
+        names = {id_: market for market, id_ in self._ids.items()}
+        rows = self.run(lambda session: session.query(KNOWN_HOLES, (HOLE_NOTE,)))
+        return {Gap(names[id_], *rest) for id_, *rest in rows}
 
     def known_ticks(self, ticks: Sequence[Tick]) -> set[TickKey]:
         """Return which of these are there."""
@@ -179,22 +210,25 @@ class Stored(LookedAt):
 
     session: Session
     candles: CandleKeeper
+    timeframes_s: Sequence[int]
     kept_from_us: int
 
-    def put(self, *, ticks: Sequence[Tick] = (), candles: Sequence[HistoryCandle] = ()) -> None:
-        """Put them there, in one transaction with the candles that the ticks change."""
+    def put(self, rows: NewRows) -> None:
+        """Put them there, in one transaction with the candles that they change."""
         session = self.session
         session.begin()
-        markets = {each.market for each in ticks} | {each.market for each in candles}
-        ids = with_new_markets(session, ids=self._ids, markets=markets)
-        insert_ticks(session, ticks=ticks, ids=ids)
-        if candles:
-            rows = [(ids[each.market], *each[1:], 0, 1, "imported") for each in candles]
-            session.execute_many(PUT_CANDLES[session.dialect], rows)
-        until_us = min(now_us(), max((tick.ts_us for tick in ticks), default=0))
+        ids = with_new_markets(session, ids=self._ids, markets=rows.markets)
+        put_gaps(session, gaps=rows.gaps, ids=ids)
+        insert_ticks(session, ticks=rows.ticks, ids=ids)
+        if rows.candles:
+            candles = [(ids[each.market], *each[1:], 0, 1, "imported") for each in rows.candles]
+            session.execute_many(PUT_CANDLES[session.dialect], candles)
+        until_us = min(now_us(), max((tick.ts_us for tick in rows.ticks), default=0))
         progress = self.candles.update(
-            session, ticks=ticks, ids=ids, until_us=until_us, kept_from_us=self.kept_from_us
+            session, ticks=rows.ticks, ids=ids, until_us=until_us, kept_from_us=self.kept_from_us
         )
+        changed = [(ids[gap.market], gap.from_us, gap.to_us) for gap in rows.gaps]
+        gaps_changed(session, gaps=changed, timeframes_s=self.timeframes_s)
         session.commit()
         self.candles.keep(progress)
         self._ids = ids
@@ -231,6 +265,7 @@ def open_to_keep(
             run=lambda work: work(session),
             session=session,
             candles=CandleKeeper(timeframes_s=settings.timeframes_s),
+            timeframes_s=settings.timeframes_s,
             kept_from_us=kept_from_us(session, table=Kept.TICKS),
         )
         yield place

@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 from crash_evidence import read_events, read_gaps, read_money, read_signals, read_trades
 from crash_oracle import Verdict
-from crashing import WINDOW_US, CrashRun
+from crash_plans import End, Plan
+from crashing import CrashRun
 from daemons import Daemon, Settings, Status
 from databases import AnyDatabase, stored_ticks
 from trade_oracle import Books, Figures, Terms, judge_trades
@@ -73,6 +74,7 @@ pause_min = {TERMS.pause_us / 60_000_000}
 """
 
 
+WINDOW_US = 10_000_000
 MORE = 6  # trades that nothing cuts off
 
 
@@ -84,6 +86,7 @@ class TradeCrashRun(CrashRun):
         (folder / "fast.py").write_text(FAST, encoding="utf-8")
         self.accepted: list[set[int]] = []  # of each life, ids of signals and of trades' steps
         self.figures: Figures | None = None
+        self._known: dict[str, Any] = {}
         self.states: Counter[str] = Counter()  # how many trades ended how, once they are judged
 
     def _settings(self) -> Settings:
@@ -95,6 +98,15 @@ class TradeCrashRun(CrashRun):
             ids |= {row.id for row in batch.signals} | {row.id for row in batch.trade_events}
         self.accepted.append(ids)
 
+    def finish(self) -> None:
+        """As there; then see that one more start knows all that the last life knew."""
+        super().finish()
+        with self._life(Plan(end=End.STOP, at_s=0.0)) as (daemon, _):
+            known = kept_figures(daemon.wait_until(is_ready, what="the trades of before are known"))
+            self._stop(daemon)
+        if known != self._known:
+            self.complaints.append(f"after a restart {known}, before it {self._known}")
+
     def _come_to_rest(self, daemon: Daemon) -> None:
         """Let it trade in peace, then open no more, and wait until those that are open have ended."""
         before = trades_today(daemon.wait_until(is_ready, what="ready to trade"))
@@ -102,17 +114,17 @@ class TradeCrashRun(CrashRun):
         self._drains |= {True}
         daemon.ask("drain", on=True)
         status = daemon.wait_until(is_settled, what="every trade has ended")
-        self.figures = figures_of(status)
+        self.figures, self._known = figures_of(status), kept_figures(status)
 
     def books(self) -> Books:
         """Return all that is known of the trades after `finish()`."""
         assert self.figures is not None, "it has come to rest"
         return read_books(self.database, figures=self.figures, accepted=self.accepted)
 
-    def judge(self, *, window_us: int = 3 * WINDOW_US) -> Verdict:
+    def judge(self, *, window_us: int = WINDOW_US) -> Verdict:
         """Judge what was kept of prices, and what became of the trades.
 
-        Of prices not as closely as where they are all there is to do: four that trade fill a machine.
+        How late a price may be lost is the other run's business: four daemons that trade fill a machine.
         """
         verdict, books = super().judge(window_us=window_us), self.books()
         self.states = Counter(trade.state for trade in books.trades)
@@ -143,6 +155,12 @@ def is_settled(status: Status) -> bool:
 
 def trades_today(status: Status) -> int:
     return int(status["trading"]["trades_today"])
+
+
+def kept_figures(status: Status) -> dict[str, Any]:
+    """Return what a restart must not change: money, limits and what is used of them, pauses, ladders."""
+    now_only = ("is_ready", "reason", "strategies")
+    return {key: value for key, value in status["trading"].items() if key not in now_only}
 
 
 def figures_of(status: Status) -> Figures:

@@ -82,6 +82,7 @@ class Import:
 
     def run(self, place: "Place") -> "Iterator[Account]":
         """Yield what became of each table, one after the other; all are checked before the first."""
+        from storage.import_holes import Holes  # noqa: PLC0415  # as below
         from storage.import_rows import bounds_of  # noqa: PLC0415  # PyMySQL is no part of the other commands
         from storage.import_source import open_source  # noqa: PLC0415  # as above
         from storage.importing import Importing  # noqa: PLC0415  # as above
@@ -92,7 +93,10 @@ class Import:
                 source.check(table, where=f"{self.map_file}: {where(number)}")
             for table in self.tables:
                 bounds = bounds_of(table.kind, settings=self.settings, now_us=at_us)
-                importing = Importing(table=table, bounds=bounds, place=place, covered=covered, tell=say)
+                holes = Holes(after_s=table.gap_after_s, covered=covered, known=place.known_holes())
+                importing = Importing(
+                    table=table, bounds=bounds, place=place, covered=covered, holes=holes, tell=say
+                )
                 yield importing.run(source.pages(table), about_rows=source.about_rows(table))
 
 
