@@ -6,7 +6,7 @@ As `crashing`, whose judge looks at its prices all the same; `trade_oracle` judg
 import random
 from collections import Counter
 from collections.abc import Sequence, Set
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -99,22 +99,24 @@ class TradeCrashRun(CrashRun):
         self.accepted.append(ids)
 
     def finish(self) -> None:
-        """As there; then see that one more start knows all that the last life knew."""
-        super().finish()
+        """Let it trade in peace, then open no more until those that are open have ended.
+
+        One more start is to know all that this life knew.
+        """
         with self._life(Plan(end=End.STOP, at_s=0.0)) as (daemon, _):
-            known = kept_figures(daemon.wait_until(is_ready, what="the trades of before are known"))
+            before = trades_today(daemon.wait_until(is_ready, what="ready to trade"))
+            daemon.wait_until(lambda status: trades_today(status) >= before + MORE, what="it trades")
+            self._drains |= {True}
+            daemon.ask("drain", on=True)
+            status = daemon.wait_until(is_settled, what="every trade has ended")
+            self.figures, self._known = figures_of(status), kept_figures(status)
             self._stop(daemon)
-        if known != self._known:
-            self.complaints.append(f"after a restart {known}, before it {self._known}")
+        super().finish()
 
     def _come_to_rest(self, daemon: Daemon) -> None:
-        """Let it trade in peace, then open no more, and wait until those that are open have ended."""
-        before = trades_today(daemon.wait_until(is_ready, what="ready to trade"))
-        daemon.wait_until(lambda status: trades_today(status) >= before + MORE, what="it trades")
-        self._drains |= {True}
-        daemon.ask("drain", on=True)
-        status = daemon.wait_until(is_settled, what="every trade has ended")
-        self.figures, self._known = figures_of(status), kept_figures(status)
+        known = kept_figures(daemon.wait_until(is_ready, what="the trades of before are known"))
+        if known != self._known:
+            self.complaints.append(f"after a restart {known}, before it {self._known}")
 
     def books(self) -> Books:
         """Return all that is known of the trades after `finish()`."""
@@ -160,7 +162,17 @@ def trades_today(status: Status) -> int:
 def kept_figures(status: Status) -> dict[str, Any]:
     """Return what a restart must not change: money, limits and what is used of them, pauses, ladders."""
     now_only = ("is_ready", "reason", "strategies")
-    return {key: value for key, value in status["trading"].items() if key not in now_only}
+    kept = {key: value for key, value in status["trading"].items() if key not in now_only}
+    limits = {name: [amount(value) for value in of.values()] for name, of in kept.pop("limits").items()}
+    return kept | {"balance": amount(kept["balance"]), "limits": limits}
+
+
+def amount(value: Any) -> Any:
+    """Return money as a number; anything else as it is."""
+    try:
+        return Decimal(value) if isinstance(value, str) else value
+    except InvalidOperation:
+        return value
 
 
 def figures_of(status: Status) -> Figures:

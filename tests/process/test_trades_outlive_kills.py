@@ -83,7 +83,7 @@ DAMAGE: dict[str, tuple[Callable[[Books], Books], str]] = {
         "0 trades of a signal that was approved",
     ),
     "a step is taken away": (
-        lambda books: attrs.evolve(books, events=books.events[1:]),
+        lambda books: attrs.evolve(books, events=[each for each in books.events if each.state != "sent"]),
         "not numbered from 0 on",
     ),
     "a cent is missing": (
@@ -99,10 +99,8 @@ DAMAGE: dict[str, tuple[Callable[[Books], Books], str]] = {
 }
 
 
-@pytest.mark.parametrize(("damage", "complaint"), DAMAGE.values(), ids=DAMAGE.keys())
-def test_damage_to_these_very_books_is_missed(
-    damage: Callable[[Books], Books], complaint: str, books: Books
-) -> None:
-    """Else the test above would prove nothing."""
-    complaints = judge_trades(damage(books))
-    assert any(complaint in each for each in complaints), complaints
+def test_damage_to_these_very_books_is_missed(books: Books) -> None:
+    """Else the tests above would prove nothing."""
+    for what, (damage, complaint) in DAMAGE.items():
+        complaints = judge_trades(damage(books))
+        assert any(complaint in each for each in complaints), (what, complaints)
