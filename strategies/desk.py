@@ -15,6 +15,7 @@ from strategies.paper import PaperBook, our_time
 from strategies.strategy import Decision, SeenCandle, Strategy, View, wants_ticks
 
 SECOND_US = 1_000_000
+MOST_LATE = 100  # ticks in a row: then the last one's time was a mistake of the venue's
 
 # We were not there to see: whoever starts anew has candles that are partial.
 RESTARTING = frozenset({Cause.DOWNTIME, Cause.STOPPED})
@@ -89,12 +90,24 @@ class Track:
 class Desk:
     """Takes one market's ticks and gaps in their order; owns its seats, open candles and paper book.
 
-    A tick with an earlier time than the last one is ignored, so that a replay of the stored ticks, which
-    are sorted, shows the same; a gap of cause `clock` lets the time begin anew. After a gap of cause
-    `downtime` or `stopped` strategies and candles start over, unless nothing came since they did.
+    A tick with an earlier time than the last one is ignored (but not a hundred in a row), so that a
+    replay of the stored ticks, which are sorted, shows the same; a gap of cause `clock` lets the time
+    begin anew. After a gap of cause `downtime` or `stopped` strategies and candles start over, unless
+    nothing came since they did.
     """
 
-    __slots__ = ("_fence", "_gaps", "_last_us", "_tick_seats", "_tracks", "book", "late", "market", "seats")
+    __slots__ = (
+        "_fence",
+        "_gaps",
+        "_last_us",
+        "_late_in_a_row",
+        "_tick_seats",
+        "_tracks",
+        "book",
+        "late",
+        "market",
+        "seats",
+    )
 
     def __init__(self, *, market: str, seats: Sequence[Seat], book: PaperBook, fence: Fence) -> None:
         self.market = market
@@ -104,6 +117,7 @@ class Desk:
         self._fence = fence
         self._gaps = KnownGaps()
         self._last_us = -1
+        self._late_in_a_row = 0
         self._begin()
 
     def restart(self) -> None:
@@ -150,13 +164,22 @@ class Desk:
 
     def take(self, tick: Tick) -> list[Outcome | Wish]:
         """Take the next tick; return what it settles and opens, and then what strategies wish for."""
-        if tick.ts_us < self._last_us:
-            self.late += 1
+        if tick.ts_us < self._last_us and self._is_late(tick):
             return []
         happened = self.build(tick)
         for seat in self._tick_seats:
             happened += self._ask(seat, seat.strategy.on_tick, tick, tick)
         return happened
+
+    def _is_late(self, tick: Tick) -> bool:
+        """Count a tick with an earlier time; many in a row say that the last one's was absurd."""
+        self.late += 1
+        self._late_in_a_row += 1
+        if self._late_in_a_row <= MOST_LATE:
+            return True
+        self._begin()
+        self.book.step_back(tick.ts_us)
+        return False
 
     def build(self, tick: Tick) -> list[Outcome | Wish]:
         """Take a price that is none of its own, for the book and the candles: a recorded candle's, say."""
@@ -165,6 +188,7 @@ class Desk:
         if passed:
             self._pass_gaps(passed)
         self._last_us = ts_us
+        self._late_in_a_row = 0
         happened: list[Outcome | Wish] = list(self.book.take(tick))
         for track in self._tracks:
             if ts_us >= track.end_us or passed:

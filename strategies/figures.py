@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from domain.trades import Position
-from strategies.days import SECOND_US
 from strategies.limits import Limits
 from strategies.standing import Standing
 
@@ -29,16 +28,6 @@ def used_limits(limits: Limits, standing: Standing, under_way: Iterable[Position
         for name, limit in limits.as_table().items()
         if name != "zone"
     }
-
-
-def paused_until_us(limits: Limits, standing: Standing) -> int | None:
-    """Return when the pause ends that losses in a row have made, None where there is none now."""
-    losses, most = len(standing.losing_run), limits.max_losses_in_a_row
-    if losses < most:
-        return None
-    since_us = standing.losing_run[losses // most * most - 1]
-    until_us = since_us + round(limits.pause_min * 60 * SECOND_US)
-    return until_us if standing.now_us < until_us else None
 
 
 def _as_json(value: int | Decimal | None) -> int | str | None:

@@ -1,9 +1,7 @@
 """Contracts on paper: opened and settled by the ticks that came, as the venue's rules have it."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 import attrs
 
@@ -21,8 +19,8 @@ from domain.trades import (
     TradeState,
 )
 from strategies.known_gaps import KnownGaps, shares
+from strategies.tick_ring import TickRing
 
-RING_TICKS = 512  # an order may be so many ticks late; at 50 a second ten seconds
 SECOND_US = 1_000_000
 NEVER_US = 2**63 - 1
 OWN_TICKS = "ticks"  # `close_source` of a result of ours
@@ -78,13 +76,6 @@ class Contract:
         return self.opens_us if self.open_price is None else self.expires_us
 
 
-class Around(NamedTuple):
-    """The latest tick at or before a time, and the first one after it."""
-
-    before: Tick | None
-    after: Tick | None
-
-
 class PaperBook:
     """The contracts of one market. What becomes of one depends on ticks and gaps alone.
 
@@ -94,17 +85,16 @@ class PaperBook:
     first tick at or after its end on.
     """
 
-    __slots__ = ("_contracts", "_due_us", "_gaps", "_last", "_open_gap", "_ring", "_rules", "market")
+    __slots__ = ("_contracts", "_due_us", "_gaps", "_open_gap", "_ring", "_rules", "market")
 
     def __init__(self, *, market: str, rules: ContractRules) -> None:
         self.market = market
         self._rules = rules
         self._contracts: dict[int, Contract] = {}
         self._due_us = NEVER_US  # the earliest of all
-        self._ring: deque[Tick] = deque(maxlen=RING_TICKS)
+        self._ring = TickRing()
         self._gaps = KnownGaps()
         self._open_gap: Gap | None = None  # of whoever asks now
-        self._last = (-1, -1)
 
     @property
     def positions(self) -> tuple[Position, ...]:
@@ -126,11 +116,9 @@ class PaperBook:
 
     def take(self, tick: Tick) -> Sequence[Outcome]:
         """Take the next tick; return what it decides, in the order of placing."""
-        ts_us, seq = tick.ts_us, tick.seq
-        if (ts_us, seq) <= self._last:
+        if not self._ring.take(tick):
             return NONE
-        self._last = (ts_us, seq)
-        self._ring.append(tick)
+        ts_us = tick.ts_us
         if ts_us > self._due_us or (self._gaps.has_news and self._gaps.pass_time(ts_us)):
             self._gaps.pass_time(ts_us)
             return self._settle_due()
@@ -145,13 +133,17 @@ class PaperBook:
         if gap.to_us is None:
             return NONE
         self._gaps.put(gap)
-        seen_us = self._last[0]
+        seen_us = self._ring.last_us
         if gap.cause == Cause.CLOCK:
-            self._step_back(gap.from_us)
+            self._ring.step_back(gap.from_us)
             seen_us = max(seen_us, gap.to_us)
         if self._gaps.pass_time(seen_us):
             return self._settle_due()
         return NONE
+
+    def step_back(self, to_us: int) -> None:
+        """Forget the ticks after a time: theirs was a mistake."""
+        self._ring.step_back(to_us)
 
     def expire(self, gap: Gap, *, until_us: int) -> Sequence[Outcome]:
         """End what opens or expires inside a gap that is still open, up to `until_us`, which has passed.
@@ -163,12 +155,6 @@ class PaperBook:
             return self._settle_due()
         finally:
             self._open_gap = None
-
-    def _step_back(self, to_us: int) -> None:
-        """Forget the ticks after a time: it is told once more."""
-        while self._ring and self._ring[-1].ts_us > to_us:
-            self._ring.pop()
-        self._last = self._ring[-1][1:3] if self._ring else (-1, -1)
 
     def _settle_due(self) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
@@ -199,7 +185,7 @@ class PaperBook:
         gap = self._gap_within(at_us, at_us + 1 + self._is_first_after)
         if gap is not None:
             return self._no_price(contract, f"it was to open inside a gap ({gap.cause})")
-        before, after = self._around(at_us)
+        before, after = self._ring.around(at_us)
         if after is None:
             return None
         entry = after if self._is_first_after else before
@@ -225,7 +211,7 @@ class PaperBook:
         gap = self._gap_within(at_us, at_us + 1)
         if gap is not None:
             return self._void(contract, f"it ended inside a gap ({gap.cause})")
-        before, after = self._around(at_us)
+        before, after = self._ring.around(at_us)
         if after is None:
             return None
         if before is None:
@@ -266,11 +252,3 @@ class PaperBook:
         if self._open_gap is not None and shares(self._open_gap, from_us, to_us):
             return self._open_gap
         return self._gaps.within(from_us, to_us)
-
-    def _around(self, at_us: int) -> Around:
-        after = None
-        for tick in reversed(self._ring):
-            if tick.ts_us <= at_us:
-                return Around(tick, after)
-            after = tick
-        return Around(None, after)

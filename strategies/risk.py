@@ -155,18 +155,29 @@ def _by_the_clock(limits: Limits, standing: Standing) -> Objections:
         if not is_between(hours, now_us, zone=zone):
             text = f"it is {clock_text(now_us, zone=zone)} ({zone}), trade_between is {hours}"
             yield Refused(reason=Reason.HOURS, text=text)
-    losses, most = len(standing.losing_run), limits.max_losses_in_a_row
-    pause_us = round(limits.pause_min * MINUTE_US)
-    if losses >= most:  # each max-th loss makes a pause, that of the latest one holds
-        since_us = standing.losing_run[losses // most * most - 1]
-        if _is_within(pause_us, since_us=since_us, now_us=now_us):
-            until = clock_text(since_us + pause_us, zone=zone)
-            text = f"{losses} losses in a row, max_losses_in_a_row is {most}: pause until {until} ({zone})"
-            yield Refused(reason=Reason.LOSSES_IN_A_ROW, text=text)
+    until_us = paused_until_us(limits, standing)
+    if until_us is not None:
+        losses, most = len(standing.losing_run), limits.max_losses_in_a_row
+        until = clock_text(until_us, zone=zone)
+        text = f"{losses} losses in a row, max_losses_in_a_row is {most}: pause until {until} ({zone})"
+        yield Refused(reason=Reason.LOSSES_IN_A_ROW, text=text)
     last_us, cooldown_us = standing.last_entry_us, round(limits.cooldown_s * SECOND_US)
     if last_us is not None and _is_within(cooldown_us, since_us=last_us, now_us=now_us):
         text = f"{(now_us - last_us) / SECOND_US:.1f} s since its last trade, cooldown_s is "
         yield Refused(reason=Reason.COOLDOWN, text=f"{text}{limits.cooldown_s:g}")
+
+
+def paused_until_us(limits: Limits, standing: Standing) -> int | None:
+    """Return when the pause ends that losses in a row have made, None where there is none now.
+
+    Each `max_losses_in_a_row`-th loss makes one; that of the latest holds.
+    """
+    losses, most = len(standing.losing_run), limits.max_losses_in_a_row
+    if losses < most:
+        return None
+    since_us = standing.losing_run[losses // most * most - 1]
+    pause_us = round(limits.pause_min * MINUTE_US)
+    return since_us + pause_us if _is_within(pause_us, since_us=since_us, now_us=standing.now_us) else None
 
 
 def _by_what_is_open(limits: Limits, standing: Standing) -> Objections:

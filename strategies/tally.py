@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from domain.trades import Position, TradeState
 from strategies.days import Day, day_of
-from strategies.standing import Purse, Standing, end_us, is_lost, is_under_way, settled_us
+from strategies.standing import Purse, Standing, end_us, is_lost, is_under_way, settled_us, worse_of
 
 End = tuple[int, int, bool]  # when it ended, the trade's id, whether it was lost
 
@@ -25,7 +25,6 @@ class Tally:
         self._open_on: defaultdict[str, int] = defaultdict(int)
         self._trades: defaultdict[int, int] = defaultdict(int)  # by the beginning of the day
         self._realised: defaultdict[int, Decimal] = defaultdict(Decimal)
-        self._settled: defaultdict[int, int] = defaultdict(int)
         self._ends: list[End] = []  # at least since the latest win
         self._run: Sequence[int] | None = None  # losses since then, until an end changes
         self._entries: defaultdict[str, list[int]] = defaultdict(list)  # of each market, in order
@@ -42,7 +41,7 @@ class Tally:
     def stand(self, market: str, *, now_us: int, purse: Purse, signal: tuple[str, int]) -> Standing:
         """Return where trading stands for a market; of its signals that one, if it has a trade."""
         day, entries = self._day_of(now_us), self._entries.get(market)
-        days = (day.start_us, *self._begun_after(day))
+        days = (day.start_us, day.end_us)  # the next one too: the clock may have stepped back
         return Standing(
             now_us=now_us,
             day=day,
@@ -50,8 +49,8 @@ class Tally:
             open_trades=self._open,
             open_on_market=self._open_on.get(market, 0),
             exposure=self._exposure,
-            trades_today=max(self._trades.get(each, 0) for each in days),
-            realised_today=min(self._realised.get(each, Decimal(0)) for each in days),
+            trades_today=max(self._trades.get(begins_us, 0) for begins_us in days),
+            realised_today=worse_of(*(self._realised.get(begins_us, Decimal(0)) for begins_us in days)),
             losing_run=self._losing_run(),
             last_entry_us=entries[-1] if entries else None,
             signals=frozenset([signal]) if (market, *signal) in self._signals else frozenset(),
@@ -65,10 +64,8 @@ class Tally:
             self._open += one
             self._open_on[trade.market] += one
             self._exposure += one * trade.stake
-        elif (at_us := settled_us(trade)) is not None:
-            day_us = self._day_of(at_us).start_us
-            self._settled[day_us] += one
-            self._realised[day_us] += one * (trade.profit or Decimal(0))
+        elif (at_us := settled_us(trade)) is not None and trade.profit:
+            self._realised[self._day_of(at_us).start_us] += one * trade.profit
         lost = is_lost(position)
         if lost is not None:
             self._count_end((end_us(position), trade.id, lost), one)
@@ -90,11 +87,6 @@ class Tally:
             insort(self._ends, end)
         else:
             del self._ends[bisect_left(self._ends, end)]
-
-    def _begun_after(self, day: Day) -> Sequence[int]:
-        """Return the beginning of the day after, if a trade is of it: the clock has stepped back since."""
-        next_us = day.end_us
-        return (next_us,) if self._trades.get(next_us) or self._settled.get(next_us) else ()
 
     def _losing_run(self) -> Sequence[int]:
         if self._run is None:

@@ -22,7 +22,7 @@ from domain.trades import (
 )
 from strategies import risk
 from strategies.desk import Wish
-from strategies.figures import paused_until_us, used_limits
+from strategies.figures import used_limits
 from strategies.limits import Limits
 from strategies.positions import NO_SIGNAL, Positions
 from strategies.risk import Approved, Conditions, Reason, Refused, Request
@@ -182,10 +182,6 @@ class Trading:
         """Return everything that blocks entries on a market now, whichever strategy asks."""
         return list(risk.blocks(self.limits, self._standing(market, now_us=now_us), conditions))
 
-    def waits(self, strategy: str, market: str) -> Position | None:
-        """Return the trade that a strategy's ladder on a market waits for."""
-        return self._next_stake(strategy, market).waits_for
-
     def figures(self, now_us: int) -> dict[str, Any]:
         """Return what status shows of it, as JSON takes it: money as text, times in microseconds."""
         standing = self._standing("", now_us=now_us)
@@ -197,7 +193,7 @@ class Trading:
             "unknown": sum(each.state is TradeState.UNKNOWN for each in self.positions.under_way),
             "trades_today": standing.trades_today,
             "realised_today": str(standing.realised_today),
-            "paused_until_us": paused_until_us(self.limits, standing),
+            "paused_until_us": risk.paused_until_us(self.limits, standing),
             "limits": used_limits(self.limits, standing, self.positions.under_way),
             "ladders": [self._ladder_figures(*key) for key, _ in self._ladders()],
         }

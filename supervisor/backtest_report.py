@@ -129,7 +129,7 @@ def _warnings(found: Findings) -> Iterator[str]:
         yield "Prices that the venue told afterwards were taken in: nobody could trade on them"
     refused = Counter(each.trade.state for each in replay.ended)[TradeState.REFUSED]
     if refused:
-        yield f"{refused} trades were refused: there was no price to open at"
+        yield f"{refused} orders were refused: no price to open at, or the venue's stake limits"
     still_open = len(replay.desk.book.positions)
     if still_open:
         yield f"{still_open} trades were still open when the prices ended, and are left out"

@@ -15,7 +15,6 @@ from strategies.paper import Offer, PaperBook
 from strategies.replay import Assumed, Replay, StoredCandles
 from strategies.risk import Conditions
 from strategies.trading import Account, Trading
-from supervisor.listings import read_catalog
 from supervisor.market_specs import market_specs
 from supervisor.read_section import nearest
 from supervisor.sections import Settings
@@ -35,7 +34,7 @@ class Backtest:
 
     settings: Settings
     config: Path
-    state_dir: Path
+    catalog: Catalog  # what is remembered of the market's venue
     strategy: str
     market: str
     payout_percent: float | None = None
@@ -44,16 +43,9 @@ class Backtest:
     @property
     def payout(self) -> float:
         """What a won trade brings, in percent: as given, else as last told by the venue, else as usual."""
-        if self.payout_percent is not None:
-            return self.payout_percent
-        symbol, venue = split_market_id(self.market)
-        catalog = read_catalog(self.state_dir, venue)
-        told = catalog.payouts.get(_symbol(catalog, symbol))
-        return next(
-            percent
-            for percent in (told, self.rules.payout_percent, USUAL_PAYOUT_PERCENT)
-            if percent is not None
-        )
+        told = self.catalog.payouts.get(_symbol(self.catalog, split_market_id(self.market)[0]))
+        percents = (self.payout_percent, told, self.rules.payout_percent)
+        return next((percent for percent in percents if percent is not None), USUAL_PAYOUT_PERCENT)
 
     @property
     def rules(self) -> ContractRules:
@@ -85,8 +77,16 @@ class Backtest:
         return Replay(
             desk=desk,
             trading=Trading(account=account, limits=limits_of(self.settings), balance=trading.paper_balance),
-            assumed=Assumed(conditions=self._conditions(rules), offer=Offer(payout_percent=self.payout)),
+            assumed=Assumed(conditions=self._conditions(rules), offer=self._offer(account.currency)),
             stored=stored,
+        )
+
+    def _offer(self, currency: str) -> Offer:
+        limit = self.catalog.stake_limits.get(currency)
+        return Offer(
+            payout_percent=self.payout,
+            least_stake=None if limit is None else limit.least,
+            most_stake=None if limit is None else limit.most,
         )
 
     def _conditions(self, rules: ContractRules) -> Conditions:

@@ -10,10 +10,13 @@ SECOND_US = 1_000_000
 
 
 class ChartCandles:
-    """Takes prices in their order. The first and the last candle may be parts of one."""
+    """Takes prices in their order. The first and the last candle may be parts of one.
 
-    def __init__(self, *, market: str) -> None:
-        self.timeframe_s = FIRST_S
+    They are of `first_s` seconds, and of twice as many each time that there are too many of them.
+    """
+
+    def __init__(self, *, market: str, first_s: int = FIRST_S) -> None:
+        self.timeframe_s = first_s
         self._market = market
         self._closed: list[Candle] = []
         self._open: Candle | None = None

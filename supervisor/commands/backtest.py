@@ -9,18 +9,19 @@ from typing import TypeVar
 
 from domain.clock import as_text, now_us
 from domain.errors import ConfigError, RejectedError
-from domain.market import Tick
+from domain.market import Tick, split_market_id
 from domain.trades import Position
 from strategies.candle_prices import gap_for_candles, prices_of
 from strategies.replay import Replay
 from supervisor.backtest_report import Findings, report_of
 from supervisor.backtesting import Backtest
-from supervisor.chart_candles import ChartCandles
+from supervisor.chart_candles import FIRST_S, ChartCandles
 from supervisor.commands.recorded import Recorded, find_market
 from supervisor.commands.rows import table_printer
 from supervisor.commands.times import add_span
 from supervisor.commands.where import settings_of, state_dir_of
 from supervisor.commands.zones import zone_of
+from supervisor.listings import read_catalog
 from supervisor.reports.page import write_page
 from supervisor.reports.text import report_lines
 from supervisor.settings import find_config
@@ -62,12 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the trades and what they come to; return 1 where there are no prices, or the strategy failed."""
+    market = find_market(arguments)
     backtest = Backtest(
         settings=settings_of(arguments),
         config=_config_of(arguments),
-        state_dir=state_dir_of(arguments),
+        catalog=read_catalog(state_dir_of(arguments), split_market_id(market)[1]),
         strategy=arguments.strategy,
-        market=find_market(arguments),
+        market=market,
         payout_percent=arguments.payout,
         candle_s=arguments.candles,
     )
@@ -89,7 +91,9 @@ def _run(backtest: Backtest, arguments: argparse.Namespace) -> Findings:
     recorded = Recorded(arguments=arguments, market=backtest.market, is_filled=arguments.filled)
     gaps, candle_s = recorded.gaps(), backtest.candle_s
     replay = backtest.make(recorded)
-    chart = None if arguments.html is None else ChartCandles(market=backtest.market)
+    chart = None
+    if arguments.html is not None:
+        chart = ChartCandles(market=backtest.market, first_s=max(FIRST_S, candle_s or FIRST_S))
     progress = Progress(replay)
     if progress.is_shown:
         progress.to_us = recorded.last_us(by_us=arguments.to_us or now_us())

@@ -8,7 +8,7 @@ from domain.errors import BadDecision
 from domain.gaps import Gap
 from domain.market import Tick
 from domain.trades import Direction, Outcome
-from strategies.desk import Desk, Seat, Wish, no_fence
+from strategies.desk import MOST_LATE, Desk, Seat, Wish, no_fence
 from strategies.strategy import Decision, SeenCandle, Strategy, View
 
 
@@ -168,6 +168,17 @@ def test_a_tick_with_an_earlier_time_is_ignored_and_counted() -> None:
     show(desk, [20])
     assert desk.late == 1
     assert [candle.high for candle in notes_of(desk).candles] == [1.012]
+
+
+def test_one_tick_from_the_future_does_not_stop_a_market() -> None:
+    desk = desk_of(Notes)
+    show(desk, [1, 11, 21, 9_000])
+    show(desk, [22 + n / 8 for n in range(300)])
+    notes = notes_of(desk)
+    assert desk.late == MOST_LATE + 1
+    assert [candle.open_us for candle in notes.candles] == [us(10), us(20), us(40)]
+    desk.book.place(sent(59, expiry_s=5))
+    assert [type(each).__name__ for each in show(desk, [60, 65, 66])] == ["TradeOpened", "TradeSettled"]
 
 
 def test_a_clock_that_steps_back_begins_new_candles() -> None:

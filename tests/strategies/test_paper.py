@@ -7,7 +7,8 @@ from dealing import book_with, gap_of, result_of, sent, show, tick_at, us
 from domain.contracts import OpensAt, Tie
 from domain.gaps import Gap
 from domain.trades import OrderRefused, TradeOpened, TradeSettled, TradeState
-from strategies.paper import RING_TICKS, Offer, find_refusal
+from strategies.paper import Offer, find_refusal
+from strategies.tick_ring import MOST_TICKS
 
 
 def test_it_opens_at_the_latest_tick_by_its_opening_once_a_later_one_comes() -> None:
@@ -94,7 +95,7 @@ def test_a_late_order_has_the_result_of_a_prompt_one(late_s: float) -> None:
 
 def test_an_order_that_comes_when_its_ticks_are_forgotten_is_refused() -> None:
     book = book_with()
-    for n in range(RING_TICKS + 2):
+    for n in range(MOST_TICKS + 2):
         book.take(tick_at(n, 1.0))
     [refused] = book.place(sent(0))
     assert isinstance(refused, OrderRefused)
@@ -104,7 +105,7 @@ def test_an_order_that_comes_when_its_ticks_are_forgotten_is_refused() -> None:
 
 def test_an_open_one_whose_end_is_forgotten_is_void() -> None:
     book = book_with()
-    for n in range(RING_TICKS):
+    for n in range(MOST_TICKS):
         book.take(tick_at(100 + n, 1.0))
     position = sent(0)
     trade = position.trade._replace(

@@ -12,9 +12,10 @@ from trades import MINUTE_US, SECOND_US, position_of
 from domain.contracts import ContractRules, OpensAt, Tie
 from domain.trades import Position, TradeState
 from strategies.limits import Limits
+from strategies.positions import Positions
 from strategies.risk import Approved, Conditions, Reason, Refused, Request, Verdict, blocks, decide
 from strategies.stake import Martingale, Plan, Stake, next_stake
-from strategies.standing import Purse, Standing, stand
+from strategies.standing import Purse, Standing
 
 WON, LOST, TIED, VOID = TradeState.WON, TradeState.LOST, TradeState.TIED, TradeState.VOID
 REFUSED, UNKNOWN, OPEN, SENT = TradeState.REFUSED, TradeState.UNKNOWN, TradeState.OPEN, TradeState.SENT
@@ -24,6 +25,7 @@ UNDER_WAY = (INTENDED, SENT, OPEN, UNKNOWN)
 ZONE = "Europe/Berlin"
 MIDNIGHT = int(datetime(2026, 8, 12, tzinfo=ZoneInfo(ZONE)).timestamp()) * SECOND_US
 NOON = MIDNIGHT + 12 * 60 * MINUTE_US
+SIGNAL = ("mine", NOON - MINUTE_US)  # a strategy, and the tick that it decided on
 LIMITS = Limits(zone=ZONE)
 RULES = ContractRules(
     opens_at=OpensAt.LAST_BEFORE,
@@ -39,8 +41,11 @@ FINE = Conditions(rules=RULES, payout_percent=80.0, price_age_ms=20, stale_after
 def standing(
     *trades: Position, now_us: int = NOON, market: str = "A@one", balance: str = "10000", committed: str = "0"
 ) -> Standing:
+    positions = Positions()
+    for position in trades:
+        positions.put(position)
     purse = Purse(balance=Decimal(balance), committed=Decimal(committed))
-    return stand(trades, market=market, now_us=now_us, zone=ZONE, purse=purse)
+    return positions.stand(market, now_us=now_us, zone=ZONE, purse=purse, signal=SIGNAL)
 
 
 def request(stake: str = "10", *, left: str = "0", **changes: Any) -> Request:

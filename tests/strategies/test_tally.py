@@ -1,4 +1,4 @@
-"""The tally against `standing.stand`, which looks at all trades each time."""
+"""The tally against `standings.stand`, which looks at all trades each time."""
 
 import random
 from decimal import Decimal
@@ -6,11 +6,12 @@ from decimal import Decimal
 import attrs
 import pytest
 from dealing import sent, us
+from standings import stand
 
 from domain.trades import Position, TradeState
 from strategies.days import DAY_US
 from strategies.positions import Positions
-from strategies.standing import Purse, stand
+from strategies.standing import Purse
 
 PURSE = Purse(balance=Decimal(1_000))
 MARKETS = ("A@sim", "B@sim")
