@@ -103,7 +103,8 @@ class Import:
 def _open_place(
     target: Target, *, settings: StorageSettings, is_dry: bool
 ) -> "AbstractContextManager[Place]":
-    from storage.import_place import open_to_keep, open_to_look  # noqa: PLC0415  # as in Import.run
+    from storage.import_place import open_to_look  # noqa: PLC0415  # as in Import.run
+    from storage.import_storing import open_to_keep  # noqa: PLC0415  # as in Import.run
 
     if is_dry:
         return open_to_look(target, settings=settings)
