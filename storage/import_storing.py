@@ -8,15 +8,13 @@ import attrs
 from domain.clock import now_us
 from storage.batches import insert_ticks, put_gaps, with_new_markets
 from storage.candles import CandleKeeper, gaps_changed
-from storage.drivers import make_driver
 from storage.fills import INSERT
 from storage.import_place import LookedAt, NewRows, Place
 from storage.kept import Kept, kept_from_us
 from storage.migrations import bring_up_to_date
 from storage.own_session import open_session
-from storage.session import Dialect, Session
+from storage.session import Dialect, Driver, Session
 from storage.settings import StorageSettings
-from storage.target import Target
 
 # In the place of an incomplete one from ticks only.
 PUT_CANDLES = {
@@ -77,13 +75,13 @@ class Stored(LookedAt):
 
 @contextlib.contextmanager
 def open_to_keep(
-    target: Target, *, settings: StorageSettings, tell: Callable[[str], None]
+    driver: Driver, *, settings: StorageSettings, tell: Callable[[str], None]
 ) -> Iterator[Place]:
     """Give a place that rows go into; its schema is brought up to date first, its candles at the end.
 
     The caller holds the state directory's lock.
     """
-    with open_session(make_driver(target, settings=settings).patient()) as session:
+    with open_session(driver.patient()) as session:
         bring_up_to_date(session, patient_session=lambda: contextlib.nullcontext(session), tell=tell)
         place = Stored(
             run=lambda work: work(session),

@@ -474,10 +474,11 @@ def test_a_wrong_map_is_told_by_file_key_and_value(
     change: Callable[[str], str], complaint: str, embedded: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill_ticks(embedded, TWO_MINUTES[:2])
-    assert embedded.bring(change(OLYMP_TICKS), "--dry-run") == 78
+    assert embedded.bring(change(OLYMP_TICKS)) == 78
     err = capsys.readouterr().err
     assert "map.toml: " in err
     assert complaint in err
+    assert not (embedded.folder / "marketd.db").exists()
 
 
 def test_a_password_in_the_url_is_taken_and_never_shown(
