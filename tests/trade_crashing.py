@@ -160,8 +160,8 @@ def trades_today(status: Status) -> int:
 
 
 def kept_figures(status: Status) -> dict[str, Any]:
-    """Return what a restart must not change: money, limits and what is used of them, pauses, ladders."""
-    now_only = ("is_ready", "reason", "strategies")
+    """Return what a restart must not change: money, limits and what is used of them, ladders."""
+    now_only = ("is_ready", "reason", "strategies", "paused_until_us")  # a pause may be over meanwhile
     kept = {key: value for key, value in status["trading"].items() if key not in now_only}
     limits = {name: [amount(value) for value in of.values()] for name, of in kept.pop("limits").items()}
     return kept | {"balance": amount(kept["balance"]), "limits": limits}
