@@ -16,9 +16,10 @@ from domain.events import Event, emit
 from domain.states import Desired
 from domain.trades import FINAL, Mode, OrderRefused, Position, TradeState
 from storage.ledger import remembered, total_profit
-from storage.past import last_candles, past_gaps, past_ticks
+from storage.past import past_gaps, past_ticks
 from storage.session import Session
 from storage.steps import step_counts
+from storage.warm_up import latest_candles
 from strategies.strategy import SeenCandle
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Ledger:
             for seat in place.desk.seats:
                 candles = await self._tree.writer.read(
                     partial(
-                        last_candles,
+                        latest_candles,
                         market=place.market,
                         timeframe_s=seat.strategy.timeframe_s,
                         before_us=before_us,

@@ -1,6 +1,7 @@
 """Trading in a whole tree, beside a simulated venue."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 import trio
 from trees import SYMBOLS, Grown, grown_tree, make_settings, until
 
+from actors.desks import DeskPlace
 from actors.trader import Trader
-from domain.errors import RejectedError
+from actors.writer import Writer
+from domain.errors import RejectedError, StorageBusy
+from domain.market import Tick
 from domain.states import State
-from supervisor import desired, reload
+from supervisor import desired, ledger, reload
+from supervisor.floor import NOT_READ
 from supervisor.sections import MarketsSettings
 from supervisor.trading_sections import StrategySettings, TradingSettings
 
@@ -211,6 +216,53 @@ async def test_a_stopped_market_runs_until_its_trades_of_before_have_ended(tmp_p
         await until(lambda: grown.status()["trading"]["is_ready"])
         await until(lambda: under_way(grown) == 0)
         await until(lambda: all(grown.state(f"{symbol}@sim") == State.STOPPED for symbol in SYMBOLS))
+
+
+async def test_until_the_trades_of_before_are_known_nothing_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = await leave_open(tmp_path, expiry_s=600)
+    monkeypatch.setattr(ledger, "AGAIN_S", 0.02)
+    read, is_away = Writer.read, [True]
+
+    async def read_when_back(self: Writer, work: Any) -> Any:
+        if is_away[0]:
+            raise StorageBusy("the database is away")
+        return await read(self, work)
+
+    monkeypatch.setattr(Writer, "read", read_when_back)
+    async with grown_tree(tmp_path, **trading_settings()) as grown:
+        await until(lambda: grown.tree.board.markets[ONE].ticks > 60)
+        found = grown.status()["trading"]
+        assert (found["is_ready"], found["reason"], found["open"]) == (False, NOT_READ, 0)
+        assert reasons(await grown.ask("why", market=ONE)) == ["not_ready"]
+        is_away[0] = False
+        await until(lambda: entered(grown) > len(left))
+        assert under_way(grown) >= len(left)
+
+
+async def test_ticks_that_a_full_mailbox_dropped_are_brought_from_what_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with grown_tree(tmp_path, **trading_settings(expiry_s=3)) as grown:
+        await until(lambda: under_way(grown, ONE) > 0)
+        desk = grown.tree.markets[ONE].place.desk
+        assert desk is not None
+        lost: list[Tick] = []
+
+        def drop(place: DeskPlace, ticks: Sequence[Tick]) -> None:  # as if each found the mailbox full
+            lost.extend(ticks)
+            place.dropped(ticks)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(DeskPlace, "follow", drop)
+            await until(lambda: len(lost) > 90)
+        await until(lambda: desk.recovering is None)
+        await grown.ask("shutdown", after_trades=True)
+        with trio.fail_after(30):
+            await grown.ended.wait()
+    assert set(stored(tmp_path, "SELECT DISTINCT state FROM trade")) <= {"won", "lost", "tied"}
+    assert stored(tmp_path, "SELECT COUNT(*) FROM gap WHERE cause = 'overflow'") == [0]
 
 
 # --- settings ---------------------------------------------------------------------------------------
