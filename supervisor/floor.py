@@ -32,6 +32,7 @@ from supervisor.ledger import Known
 from supervisor.limits import LimitsToday
 from supervisor.market_specs import MarketSpec
 from supervisor.outside import Outside
+from supervisor.policy import worst
 from supervisor.seats import Roster
 from supervisor.sections import Settings
 from supervisor.supervise import outcome_of
@@ -115,7 +116,7 @@ class Floor:
         """Run the trader; what it fails with switches all trading off."""
         error = await outcome_of("trader", Trader(self._trader).run)
         if error is not None:
-            self.keeper.kill(who="marketd", reason=f"the trader crashed: {error!r}")
+            self.keeper.kill(who="marketd", reason=f"the trader crashed: {worst(error)!r}")
             await self.keeper.save()
             raise error
 
@@ -161,7 +162,11 @@ class Floor:
 
     def desk_of(self, market: str) -> DeskPlace:
         """Return a market's desk; of one that is traded on no longer, or gone, one without strategies."""
-        return self.desks.get(market) or self.make_desk(market, ())
+        place = self.desks.get(market) or self.make_desk(market, ())
+        branch = self.outside.markets.get(market)
+        if branch is not None:
+            branch.place.desk = place
+        return place
 
     def leave(self, market: str) -> None:
         """A market is removed: its trades end without prices."""
@@ -303,8 +308,8 @@ class Floor:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is open, nothing under way, and all of it on disk."""
-        return not self.trading.positions.under_way and self.is_quiet
+        """Whether it is known that nothing is open, and all of it is on disk."""
+        return self.not_ready is None and not self.under_way and self.is_quiet
 
     @property
     def is_quiet(self) -> bool:
@@ -333,10 +338,13 @@ class Floor:
                 await trio.sleep(QUIET_EVERY_S)
 
     def _handled(self) -> None:
-        """Some trades have changed: stop markets that waited for their last one."""
+        """Some trades have changed: stop markets that waited for their last one, forget those gone."""
         assert self._hands is not None, "the floor is open"
-        for market in [market for market, place in self.desks.items() if place.is_closing]:
-            if not self.open_on(market):
+        open_on = {position.trade.market for position in self.trading.positions.under_way}
+        for market in [market for market in self.desks if market not in open_on]:
+            if market not in self._trackers:
+                del self.desks[market]
+            elif self.desks[market].is_closing:
                 self.desks[market].is_closing = False
                 self._hands.stop_market(market)
 

@@ -1,7 +1,4 @@
-"""What of trading the database knows: the trades of before, ticks that a desk missed, candles to warm up by.
-
-Imports nothing of `strategies`: a daemon without them looks once whether trades of before are open.
-"""
+"""What of trading the database knows: the trades of before, ticks a desk missed, candles to warm up by."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +16,11 @@ from domain.events import Event, emit
 from domain.states import Desired
 from domain.trades import FINAL, Mode, OrderRefused, Position, TradeState
 from storage.ledger import remembered, total_profit
-from storage.past import last_candles, past_gaps, past_ticks
+from storage.past import past_gaps, past_ticks
 from storage.session import Session
 from storage.steps import step_counts
+from storage.warm_up import latest_candles
+from strategies.strategy import SeenCandle
 
 if TYPE_CHECKING:
     from actors.desks import DeskPlace
@@ -68,37 +67,34 @@ class Ledger:
     traded. Then for each desk that misses ticks: those that are stored.
     """
 
-    def __init__(self, tree: "Tree") -> None:
+    def __init__(self, tree: "Tree", floor: "Floor") -> None:
         self._tree = tree
-        self._is_due = True
+        self._floor = floor
+        self._is_told = False
         self._lost: dict[str, DeskPlace] = {}
         self._changed = trio.Event()
 
     # --- for the tree -------------------------------------------------------------------------
 
-    def want(self) -> None:
-        """The floor was opened: it is to hear of the trades of before."""
-        self._is_due = True
-        self._notify()
-
     def lost(self, place: "DeskPlace") -> None:
         """A desk misses ticks that are recorded."""
         self._lost[place.market] = place
-        self._notify()
+        self._changed.set()
 
     async def run(self) -> None:
         """Read what is wanted, for ever."""
         await self._tree.writer.recovered()
+        if not self._is_told:
+            await self._tell()
+            self._is_told = True
         while True:
-            if self._is_due:
-                await self._read_trades()
             while self._lost:
                 market, place = next(iter(self._lost.items()))
                 await self._bring(place)
                 if place.recovering is None:
                     del self._lost[market]
-            if not self._is_due:
-                await self._changed.wait()
+            self._changed = trio.Event()
+            await self._changed.wait()
 
     async def show_stored(self, place: "DeskPlace", before_us: int) -> None:
         """Show strategies the candles they need to begin with; at the deadline they begin without."""
@@ -115,25 +111,12 @@ class Ledger:
                 actor=f"market/{place.market}",
             )
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
     # --- trades of before ---------------------------------------------------------------------
 
-    async def _read_trades(self) -> None:
-        self._is_due = False
+    async def _tell(self) -> None:
         mode = Mode(self._tree.settings.trading.mode)
         known = await self._read(partial(Known.read, mode=mode))
-        floor = self._tree.floor
-        if floor is None:
-            if not known.under_way:
-                return
-            floor = self._tree.open_floor(None)
-            self._is_due = False
-        self._tell(floor, known)
-
-    def _tell(self, floor: "Floor", known: Known) -> None:
+        floor = self._floor
         floor.remember(known)
         for position in known.under_way:
             place = floor.desk_of(position.trade.market)
@@ -145,7 +128,7 @@ class Ledger:
         for market in {position.trade.market for position in known.under_way}:
             branch = self._tree.markets.get(market)
             if branch is not None and branch.port.row.desired is Desired.STOPPED:
-                self._tree.run_until_settled(market)
+                self._tree.entrance.run_until_settled(market)
         floor.be_ready(known)
 
     # --- ticks that a desk missed -------------------------------------------------------------
@@ -175,7 +158,7 @@ class Ledger:
             for seat in place.desk.seats:
                 candles = await self._tree.writer.read(
                     partial(
-                        last_candles,
+                        latest_candles,
                         market=place.market,
                         timeframe_s=seat.strategy.timeframe_s,
                         before_us=before_us,
@@ -183,8 +166,6 @@ class Ledger:
                         stored_s=self._tree.settings.storage.timeframes_s,
                     )
                 )
-                from strategies.strategy import SeenCandle  # where there are seats, it is imported
-
                 seen = [SeenCandle.of(each.candle, has_gap=not each.complete) for each in candles]
                 place.show_candles(seat, seen)
         except StorageBusy as exc:

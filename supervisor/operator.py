@@ -87,7 +87,7 @@ class Operator:
         start_market(self._tree.markets[market])
 
     def _stop(self, market: str) -> None:
-        self._tree.stop_market(market)
+        self._tree.entrance.stop_market(market)
 
     def _restart(self, market: str) -> None:
         if self._tree.floor is not None:
@@ -156,7 +156,7 @@ class Operator:
             emit(Event.STOP, f"stopping on request of {who}", actor="tree", who=who)
             self._tree.stop(why)
             return {"stopping": True}
-        count = self._tree.stop_after_trades(why, max_wait_s=max_wait_s)
+        count = self._tree.entrance.stop_after_trades(why, max_wait_s=max_wait_s)
         emit(Event.STOP, f"no new trades; stopping once {count} have ended", actor="tree", who=who)
         return {"stopping": True, "open": count}
 

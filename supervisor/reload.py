@@ -67,7 +67,7 @@ def _in_force(old: Settings, new: Settings) -> Settings:
 def apply(tree: Tree, new: Settings) -> str:
     """Bring the tree to the new settings; return in words what was done. Raises `ConfigError` before that."""
     found = changes(tree.settings, new)
-    roster = tree.load_roster(new)
+    roster = tree.entrance.load(new)
     for market in (*found.removed_markets, *(spec.id for spec in found.changed_markets)):
         tree.remove_market(market)
     for venue in (*found.removed_venues, *found.changed_venues):
@@ -79,7 +79,7 @@ def apply(tree: Tree, new: Settings) -> str:
             actor="tree",
         )
     tree.apply_supervision(_in_force(tree.settings, new))
-    tree.apply_trading(roster)
+    tree.entrance.apply(roster)
     for venue in (*found.changed_venues, *found.added_venues):
         tree.add_venue(venue, new.venues[venue])
     for spec in (*found.changed_markets, *found.added_markets):

@@ -33,9 +33,9 @@ from supervisor.backfilling import Backfills
 from supervisor.board import Board
 from supervisor.branches import ConnectionBranch, MarketBranch, VenueBranch, data_s
 from supervisor.desired import DesiredState
+from supervisor.entrance import Entrance
 from supervisor.gate import Gate, connects_file, read_connects
 from supervisor.keeping import Keeper
-from supervisor.ledger import Ledger
 from supervisor.listings import Listings
 from supervisor.market_specs import MarketSpec, market_specs
 from supervisor.memory import Memory
@@ -46,7 +46,6 @@ from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.small_files import SmallFiles
 from supervisor.supervise import Child, guarded, outcome_of, run_essential
-from supervisor.switching import start_market, stop_market
 from supervisor.tokens import Tokens
 from supervisor.watchdog import Pulse
 from venues import find_venue
@@ -54,7 +53,6 @@ from venues.settings import VenueSettings
 
 if TYPE_CHECKING:
     from supervisor.floor import Floor
-    from supervisor.seats import Roster
     from wire.recording import Recorder
 
 TICKS_BOUND = 65_536  # connection → writer
@@ -113,8 +111,6 @@ class Tree:
             memory=self.memory,
         )
         self.inbox.gaps.on_closed = self._gap_closed
-        self.floor: Floor | None = None
-        self.ledger = Ledger(self)
         self.exit_code = 0
         self.stop_reason = ""
         self.pause = Pause()
@@ -122,7 +118,7 @@ class Tree:
         self._recorder = recorder
         self._stop = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._roster = self.load_roster(settings)
+        self.entrance = Entrance(self)
         self._is_growing = False
         self._to_start: list[Child] = []
 
@@ -164,7 +160,7 @@ class Tree:
     def _open_control(self, handle: Handle) -> None:
         control = Control(path=self.state_dir / "control.sock", handle=guarded("control", handle))
         control.listen()  # here, so that a path that will not do is said at once
-        self._start_helper("control", control.run)
+        self.start_helper("control", control.run)
 
     def stop(self, why: str = "") -> None:
         """Ask for an ordered stop; the first word on why counts."""
@@ -189,8 +185,7 @@ class Tree:
 
     async def _stop_feeds(self) -> None:
         """Unsubscribe and close every socket; then end what is left, within a deadline."""
-        if self.floor is not None:
-            await self.floor.take_last_orders()
+        await self.entrance.take_last_orders()
         self.board.end()
         self.inbox.gaps.end()
         self.backfills.end()
@@ -204,102 +199,36 @@ class Tree:
                 await trio.sleep(0.01)
         for connection in self.connections.values():
             connection.child.remove()
-        if self.floor is not None:
-            await self.floor.last_rows_kept()
-
-    def stop_after_trades(self, why: str, *, max_wait_s: float | None) -> int:
-        """Open no more trades, and stop once none is under way; return how many are."""
-        if self.floor is None:
-            self.stop(why)
-            return 0
-        assert self._nursery is not None, "nobody asks before it runs"
-        self._nursery.start_soon(self._stop_when_settled, self.floor, why, max_wait_s, name="last trades")
-        return self.floor.under_way
-
-    async def _stop_when_settled(self, floor: "Floor", why: str, max_wait_s: float | None) -> None:
-        with trio.move_on_after(float("inf") if max_wait_s is None else max_wait_s):
-            await floor.settle_all()
-        self.stop(f"{why}, {floor.under_way} trades under way")
+        await self.entrance.last_rows_kept()
 
     # --- trading ------------------------------------------------------------------------------
 
-    def load_roster(self, settings: Settings) -> "Roster | None":
-        """Return the strategies that settings name, None where there are none; raise `ConfigError`."""
-        if not any(section.strategies for section in settings.markets):
-            return None
-        from supervisor.seats import Roster
-
-        return Roster(settings, config=self.config)
-
-    def open_floor(self, roster: "Roster | None") -> "Floor":
-        """Open the trading floor, and let every market have its desk."""
-        from supervisor.floor import Floor, Hands
-        from supervisor.outside import Outside
-        from supervisor.terms import currency_of
-
-        floor = self.floor = Floor(
-            settings=self.settings,
-            roster=roster,
-            keeper=self.keeper,
-            inbox=self.inbox,
-            outside=Outside(
-                venues=self.venues,
-                markets=self.markets,
-                currency=currency_of(self.settings.trading),
-            ),
-        )
-        hands = Hands(
-            start=self._start_helper,
-            soon=self.soon,
-            stop_market=lambda market: stop_market(self.markets[market]),
-            lost=self.ledger.lost,
-            show_stored=self.ledger.show_stored,
-        )
-        floor.open(hands)
-        for branch in self.markets.values():
-            branch.place.desk = floor.seat(branch.spec, tracker=branch.port.gaps)
-        self.ledger.want()
-        return floor
-
-    def stop_market(self, market: str) -> None:
-        """Stop a market now, or, where trades are open on it, once they have ended."""
-        if self.floor is None or not self.floor.close(market):
-            stop_market(self.markets[market])
-
-    def run_until_settled(self, market: str) -> None:
-        """Run a stopped market, on which trades are open, until they have ended."""
-        start_market(self.markets[market])
-        self.stop_market(market)
+    @property
+    def floor(self) -> "Floor | None":
+        """The trading floor, None where nothing is traded."""
+        return self.entrance.floor
 
     def _gap_closed(self, gap: Gap) -> None:
         self.backfills.closed(gap)
-        if self.floor is not None:
-            self.floor.gap(gap)
-
-    def _lost_on_the_way(self, place: MarketPlace, ticks: list[Tick]) -> None:
-        """A market's mailbox was full: its strategies hear of a gap, its trades go on by what is stored."""
-        if place.desk is not None:
-            place.desk.dropped(ticks)
+        self.entrance.gap(gap)
 
     def soon(self, name: str, run: Callable[[], Awaitable[Any]]) -> None:
         """Run something beside everything else, once."""
-        assert self._nursery is not None, "the floor is opened by then"
+        assert self._nursery is not None, "nothing runs before the tree does"
         self._nursery.start_soon(run, name=name)
 
     # --- growing and pruning ------------------------------------------------------------------
 
     async def _grow_all(self) -> None:
         """Add all venues and markets; start them when it is known where they ended last time."""
-        if self._roster is not None:
-            self.open_floor(self._roster)
-        self._start_helper("ledger", self.ledger.run)
-        self._start_helper("recall", self.recall.run)
-        self._start_helper("memory", self.memory.run)
-        self._start_helper("files", self.files.run)
-        self._start_helper("pulse", self.pulse.run)
+        self.entrance.begin()
+        self.start_helper("recall", self.recall.run)
+        self.start_helper("memory", self.memory.run)
+        self.start_helper("files", self.files.run)
+        self.start_helper("pulse", self.pulse.run)
         self.pause.begin()
         self._is_growing = True  # from here on they talk to venues, and wait for the pause
-        self._start_helper("tokens", self.tokens.run)
+        self.start_helper("tokens", self.tokens.run)
         for name, settings in self.settings.venues.items():
             self.add_venue(name, settings)
         for spec in market_specs(self.settings):
@@ -311,7 +240,7 @@ class Tree:
         else:
             self._start_children()
 
-    def _start_helper(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    def start_helper(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Start a child that there is one of, which nobody stops or starts by hand."""
         policy = RestartPolicy(settings=self.settings.supervision)
         self._start(Child(name=name, run=run, row=ChildRow(name=name), policy=policy))
@@ -398,9 +327,8 @@ class Tree:
             gaps=gaps,
             resubscribe_max_s=self.settings.supervision.backoff_max_s,
         )
-        mailbox.on_drop = partial(self._lost_on_the_way, place)
-        if self.floor is not None:
-            place.desk = self.floor.seat(spec, tracker=gaps)
+        mailbox.on_drop = partial(self.entrance.lost, place)
+        place.desk = self.entrance.seat(spec, tracker=gaps)
         child = Child(
             name=f"market/{spec.id}",
             run=lambda: Market(place).run(),
@@ -428,8 +356,7 @@ class Tree:
         branch = self.markets.pop(market)
         branch.child.remove()
         branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
-        if self.floor is not None:
-            self.floor.leave(market)
+        self.entrance.leave(market)
         if not self.recall.forget(market):
             self._removed[market] = branch.port
         place = branch.connection.place
@@ -538,21 +465,13 @@ class Tree:
             market.child.policy.settings = settings.supervision
             market.place.resubscribe_max_s = settings.supervision.backoff_max_s
 
-    def apply_trading(self, roster: "Roster | None") -> None:
-        """Use new settings of strategies and limits; markets that are to be added are not there yet."""
-        if self.floor is not None:
-            specs = [branch.spec for branch in self.markets.values()]
-            self.floor.apply(self.settings, roster, specs)
-        elif roster is not None:
-            self.open_floor(roster)
-
     def mailboxes(self) -> Mapping[str, Any]:
         """Return every mailbox by its name in status."""
         boxes: list[Any] = [
             self.inbox.ticks,
             self.inbox.events,
             self.inbox.ledger,
-            *(() if self.floor is None else self.floor.mailboxes),
+            *self.entrance.mailboxes,
             *(branch.port.mailbox for branch in self.markets.values()),
         ]
         return {box.name: box for box in boxes}

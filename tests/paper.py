@@ -8,9 +8,11 @@ from daemons import Daemon, Settings, Status, Workshop
 from databases import AnyDatabase
 from ledgers import stored_ledger
 
+from domain.market import split_market_id
 from domain.trades import FINAL, LedgerRow, Trade, TradeState
 from supervisor.backtesting import Backtest
 from supervisor.commands.recorded import Recorded
+from supervisor.listings import read_catalog
 from supervisor.settings import load
 
 ENDLESS = """
@@ -68,7 +70,7 @@ def backtest_trades(workshop: Workshop, *, market: str, strategy: str = "quick")
     backtest = Backtest(
         settings=settings,
         config=workshop.config,
-        state_dir=workshop.state_dir,
+        catalog=read_catalog(workshop.state_dir, split_market_id(market)[1]),
         strategy=strategy,
         market=market,
     )

@@ -15,6 +15,7 @@ from supervisor.commands.where import state_dir_of
 AS_DESIRED, SOME_NOT, NOT_RUNNING, NO_ANSWER = 0, 1, 3, 4
 GOOD_STATES = {"live", "closed", "stopped"}
 WATCH_EVERY_S = 2.0
+MOST_ASIDE = 5  # strategies that are named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,11 +85,37 @@ def _summary(status: dict[str, Any]) -> list[str]:
         f"marketd {status['version']}, pid {status['pid']}, {status['mode']} trading{drain}{switch}",
         f"{live} of {len(status['markets'])} markets live; database {database}; "
         f"{writer['accepted']} ticks accepted, {writer['stored']} stored, {writer['dropped']} dropped",
+        *_trading_lines(status["trading"]),
         _journal_line(writer),
         *_last_run_lines(status),
         f"{_memory(process)}, {process['threads']} threads, {process['fds']} files, "
         f"loop lag {process['loop_lag_ms']} ms",
         *_log_lines(status),
+    ]
+
+
+def _trading_lines(trading: dict[str, Any]) -> list[str]:
+    """Return how trading stands, where something is traded; an older daemon says nothing of it."""
+    if trading.get("balance") is None:
+        return []
+    daily = trading["limits"]["max_daily_loss"]
+    line = (
+        f"balance {trading['balance']} {trading['currency']}, {trading['open']} trades open, "
+        f"{trading['trades_today']} today ({trading['realised_today']}); "
+        f"{daily['used']} of {daily['limit']} at risk"
+    )
+    if trading["unknown"]:
+        line += f"; {trading['unknown']} UNKNOWN"
+    blocked = [f"no new trades: {trading['reason']}"] if trading["reason"] else []
+    aside = [row for row in trading["strategies"] if row["state"] == "set_aside"]
+    return [
+        line,
+        *blocked,
+        *(
+            f"{row['strategy']} on {row['market']} is set aside: {row['reason']}"
+            for row in aside[:MOST_ASIDE]
+        ),
+        *([f"and {len(aside) - MOST_ASIDE} more set aside"] if len(aside) > MOST_ASIDE else []),
     ]
 
 
