@@ -23,6 +23,7 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # what the tests share
 
+import trade_crashing
 from crash_oracle import Verdict
 from crash_plans import Plan, plan_lives, plan_trading_lives
 from crashing import WINDOW_US, CrashRun
@@ -53,10 +54,13 @@ class Kind:
     run: type[CrashRun]
     plan: Callable[..., Iterator[Plan]]
     points: Sequence[str]
+    window_us: int  # how long before a kill a price may have come that is lost
 
 
-PRICES = Kind(run=CrashRun, plan=plan_lives, points=NAMES)
-TRADES = Kind(run=TradeCrashRun, plan=plan_trading_lives, points=TRADE_NAMES)
+PRICES = Kind(run=CrashRun, plan=plan_lives, points=NAMES, window_us=WINDOW_US)
+TRADES = Kind(
+    run=TradeCrashRun, plan=plan_trading_lives, points=TRADE_NAMES, window_us=trade_crashing.WINDOW_US
+)
 
 
 @attrs.define(kw_only=True)
@@ -118,7 +122,7 @@ def play(kind: str, kills: int, total: Total, random_: random.Random) -> None:
         for plan in total.kind.plan(kills=kills, random_=random_):
             run.live(plan)
         run.finish()
-        verdict = run.judge()
+        verdict = run.judge(window_us=total.kind.window_us)
     total.add(run, verdict)
     state = f"{len(verdict.complaints)} COMPLAINTS, see {folder}" if verdict.complaints else "nothing wrong"
     print(f"{kind:8} {run.kills} kills in {len(run.lives)} lives: {line(verdict)}; {state}", flush=True)
@@ -152,7 +156,7 @@ def report(total: Total, *, seconds: float) -> int:
         f"\n{total.kills} kills in {total.lives} lives and {seconds:.0f} s; "
         f"{sum(verdict.stored for verdict in total.verdicts):,} ticks stored; "
         f"the oldest lost one came {max(verdict.oldest_lost_ms for verdict in total.verdicts):.0f} ms before "
-        f"its kill ({WINDOW_US // 1000} ms allowed)"
+        f"its kill ({total.kind.window_us // 1000} ms allowed)"
     )
     for name in ALL_NAMES:
         print(f"    {name:18}{total.hits[name]:5} hits")

@@ -68,6 +68,7 @@ class TableMap:
     symbol_column: str | None = None
     markets: Mapping[str, str] = attrs.field(factory=dict)  # their symbol: our market
     timeframe_s: int | None = None  # of candles
+    gap_after_s: int = 60  # a longer silence between two ticks is a gap, as it is live
 
     def all_markets(self) -> tuple[str, ...]:
         """Every market that rows may be of."""

@@ -1,4 +1,4 @@
-"""The database that rows are imported into: what is there already, and what is put beside it."""
+"""The database that rows are imported into: what is there already."""
 
 import contextlib
 from bisect import bisect_right
@@ -8,15 +8,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import attrs
 
-from domain.clock import now_us
+from domain.gaps import Gap
 from domain.market import HistoryCandle, Tick, market_id
-from storage.batches import insert_ticks, with_new_markets
-from storage.candles import CandleKeeper
-from storage.drivers import make_driver
-from storage.fills import INSERT
-from storage.kept import Kept, kept_from_us
-from storage.migrations import bring_up_to_date
-from storage.own_session import open_session
 from storage.reader import open_if_there
 from storage.session import Dialect, Row, Session
 from storage.settings import StorageSettings
@@ -44,21 +37,8 @@ HOLES = (
     "SELECT market_id, from_us, to_us FROM gap WHERE to_us IS NOT NULL AND fill NOT IN ('full', 'partly') "
     "ORDER BY market_id, from_us"
 )
-# In the place of an incomplete one from ticks only.
-PUT_CANDLES = {
-    Dialect.SQLITE: INSERT
-    + "ON CONFLICT (market_id, timeframe_s, open_us) DO UPDATE SET open = excluded.open, "
-    "high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume, "
-    "ticks = 0, complete = 1, source = 'imported' WHERE candle.source = 'ticks' AND candle.complete = 0",
-    # MySQL assigns from left to right and later ones see the earlier: what decides is last.
-    Dialect.MYSQL: INSERT
-    + "ON DUPLICATE KEY UPDATE "
-    + "".join(
-        f"{column} = IF(source = 'ticks' AND complete = 0, VALUES({column}), {column}), "
-        for column in ("open", "high", "low", "close", "volume", "ticks", "source")
-    )
-    + "complete = IF(source = 'imported', 1, complete)",
-}
+HOLE_NOTE = "nothing was imported of this time"
+KNOWN_HOLES = "SELECT market_id, from_us, to_us, cause, fill, fill_note FROM gap WHERE fill_note = ?"
 
 
 class Standing(NamedTuple):
@@ -89,11 +69,29 @@ class Covered:
         return not (number and self.holes[number - 1][0] < ts_us < self.holes[number - 1][1])
 
 
+@attrs.frozen(kw_only=True)
+class NewRows:
+    """What is to be put in one transaction."""
+
+    ticks: Sequence[Tick] = ()
+    candles: Sequence[HistoryCandle] = ()
+    gaps: Sequence[Gap] = ()
+
+    @property
+    def markets(self) -> set[str]:
+        """Those that these are of."""
+        found = {tick.market for tick in self.ticks} | {candle.market for candle in self.candles}
+        return found | {gap.market for gap in self.gaps}
+
+
 class Place(Protocol):
     """Where rows are imported to, or would be."""
 
     def covered(self) -> Mapping[str, Covered]:
         """Return by market where we have ticks of our own."""
+
+    def known_holes(self) -> set[Gap]:
+        """Return the gaps that earlier imports wrote down."""
 
     def known_ticks(self, ticks: Sequence[Tick]) -> set[TickKey]:
         """Return which of these are there."""
@@ -101,8 +99,8 @@ class Place(Protocol):
     def known_candles(self, candles: Sequence[HistoryCandle]) -> Mapping[CandleKey, Standing]:
         """Return what stands where these are to go."""
 
-    def put(self, *, ticks: Sequence[Tick] = (), candles: Sequence[HistoryCandle] = ()) -> None:
-        """Put them there, in one transaction with the candles that the ticks change."""
+    def put(self, rows: NewRows) -> None:
+        """Put them there, in one transaction with the candles that they change."""
 
 
 class Nowhere:
@@ -112,6 +110,10 @@ class Nowhere:
         """Nothing."""
         return {}
 
+    def known_holes(self) -> set[Gap]:
+        """None."""
+        return set()
+
     def known_ticks(self, ticks: Sequence[Tick]) -> set[TickKey]:
         """None."""
         return set()
@@ -120,7 +122,7 @@ class Nowhere:
         """None."""
         return {}
 
-    def put(self, *, ticks: Sequence[Tick] = (), candles: Sequence[HistoryCandle] = ()) -> None:
+    def put(self, rows: NewRows) -> None:
         """Nothing is put."""
 
 
@@ -129,13 +131,19 @@ class LookedAt(Nowhere):
     """A database that is only looked at. `run` runs reads on a session, each in its own transaction."""
 
     run: Callable[[Callable[[Session], Any]], Any]
-    _ids: dict[str, int] = attrs.field(factory=dict, init=False)
+    ids: dict[str, int] = attrs.field(factory=dict, init=False)
 
     def covered(self) -> Mapping[str, Covered]:
         """Return by market where we have ticks of our own; reads the whole table of an embedded database."""
-        self._ids = self.run(_market_ids)
-        found: Mapping[str, Covered] = self.run(lambda session: _covered(session, ids=self._ids))
+        self.ids = self.run(_market_ids)
+        found: Mapping[str, Covered] = self.run(lambda session: _covered(session, ids=self.ids))
         return found
+
+    def known_holes(self) -> set[Gap]:
+        """Return the gaps that earlier imports wrote down."""
+        names = {id_: market for market, id_ in self.ids.items()}
+        rows = self.run(lambda session: session.query(KNOWN_HOLES, (HOLE_NOTE,)))
+        return {Gap(names[id_], *rest) for id_, *rest in rows}
 
     def known_ticks(self, ticks: Sequence[Tick]) -> set[TickKey]:
         """Return which of these are there."""
@@ -161,7 +169,7 @@ class LookedAt(Nowhere):
         self, columns: str, table: str, time: str, times: Sequence[int], where: Mapping[str, Any]
     ) -> Iterator[tuple[Any, ...]]:
         """Yield columns of the rows at these times; a market of `where` is looked up."""
-        id_ = self._ids.get(where["market_id"])
+        id_ = self.ids.get(where["market_id"])
         if id_ is None:
             return
         equal = " AND ".join(f"{column} = ?" for column in where)
@@ -173,68 +181,11 @@ class LookedAt(Nowhere):
             yield from self.run(_querying(sql, [*values, *some]))
 
 
-@attrs.define(kw_only=True)
-class Stored(LookedAt):
-    """A database that rows are put into. Candles of ours follow the ticks, from `kept_from_us` on."""
-
-    session: Session
-    candles: CandleKeeper
-    kept_from_us: int
-
-    def put(self, *, ticks: Sequence[Tick] = (), candles: Sequence[HistoryCandle] = ()) -> None:
-        """Put them there, in one transaction with the candles that the ticks change."""
-        session = self.session
-        session.begin()
-        markets = {each.market for each in ticks} | {each.market for each in candles}
-        ids = with_new_markets(session, ids=self._ids, markets=markets)
-        insert_ticks(session, ticks=ticks, ids=ids)
-        if candles:
-            rows = [(ids[each.market], *each[1:], 0, 1, "imported") for each in candles]
-            session.execute_many(PUT_CANDLES[session.dialect], rows)
-        until_us = min(now_us(), max((tick.ts_us for tick in ticks), default=0))
-        progress = self.candles.update(
-            session, ticks=ticks, ids=ids, until_us=until_us, kept_from_us=self.kept_from_us
-        )
-        session.commit()
-        self.candles.keep(progress)
-        self._ids = ids
-
-    def catch_up(self) -> None:
-        """Make what candles are still due of ticks that are there."""
-        while self.candles.is_due(until_us=(until_us := now_us())):
-            self.session.begin()
-            progress = self.candles.update(
-                self.session, ticks=(), ids=self._ids, until_us=until_us, kept_from_us=self.kept_from_us
-            )
-            self.session.commit()
-            self.candles.keep(progress)
-
-
 @contextlib.contextmanager
 def open_to_look(target: Target, *, settings: StorageSettings) -> Iterator[Place]:
     """Give a place that is only looked at, and never made."""
     with open_if_there(target, settings=settings) as reader:
         yield Nowhere() if reader is None else LookedAt(run=reader.run)
-
-
-@contextlib.contextmanager
-def open_to_keep(
-    target: Target, *, settings: StorageSettings, tell: Callable[[str], None]
-) -> Iterator[Place]:
-    """Give a place that rows go into; its schema is brought up to date first, its candles at the end.
-
-    The caller holds the state directory's lock.
-    """
-    with open_session(make_driver(target, settings=settings).patient()) as session:
-        bring_up_to_date(session, patient_session=lambda: contextlib.nullcontext(session), tell=tell)
-        place = Stored(
-            run=lambda work: work(session),
-            session=session,
-            candles=CandleKeeper(timeframes_s=settings.timeframes_s),
-            kept_from_us=kept_from_us(session, table=Kept.TICKS),
-        )
-        yield place
-        place.catch_up()
 
 
 def _querying(sql: str, parameters: Sequence[Any]) -> Callable[[Session], list[Row]]:

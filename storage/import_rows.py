@@ -2,26 +2,21 @@
 
 import datetime
 import math
-from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 import attrs
 
-from domain.clock import as_text
 from domain.market import MAX_INTEGER, HistoryCandle, Tick
-from storage.import_map import UNIT_US, Kind, Marks, TableMap, TimeForm, TimeMap
+from storage.import_map import Kind, Marks, TableMap, TimeMap
+from storage.import_times import decoded, time_reader
 from storage.kept import DAY_US, day_start_us
 from storage.session import Row
 from storage.settings import StorageSettings
 
 SECOND_US = 1_000_000
-EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001  # what we subtract from has no zone either
-MICROSECOND = datetime.timedelta(microseconds=1)
 # No such venue is older: a time before it was read in the wrong form.
 EARLIEST_US = 946_684_800 * SECOND_US  # 2000-01-01
-LATEST_US = MAX_INTEGER
 
 TOO_EARLY = "is before 2000: is the form right?"
 IN_FUTURE = "is in the future"
@@ -78,15 +73,15 @@ class RowReader:
         if isinstance(market, Refusal):
             return market
         ts_us = self._read_time(row)
-        if isinstance(ts_us, Refusal):
-            return ts_us
+        if isinstance(ts_us, str):
+            return Refusal(_names(self._table.time), _values(row, self._table.time), ts_us)
         return self._read(row, market, ts_us)
 
     def _market(self, row: Row) -> str | Refusal:
         if self._symbol_at is None:
             assert self._table.market is not None, "the map was checked"
             return self._table.market
-        symbol = _text(row[self._symbol_at])
+        symbol = decoded(row[self._symbol_at])
         market = self._table.markets.get(symbol) if isinstance(symbol, str) else None
         if market is None:
             return Refusal(str(self._table.symbol_column), symbol, NO_MARKET)
@@ -161,7 +156,7 @@ class RowReader:
         if "seq" not in self._at:
             return 0
         try:
-            seq = int(_text(row[self._at["seq"]]))
+            seq = int(decoded(row[self._at["seq"]]))
         except (TypeError, ValueError, OverflowError):
             return self._refusal(row, "seq", "is no whole number")
         return seq if 0 <= seq <= MAX_INTEGER else self._refusal(row, "seq", "does not fit 63 bits")
@@ -170,99 +165,14 @@ class RowReader:
         return Refusal(self._table.columns[name], row[self._at[name]], reason)
 
 
-def _text(value: object) -> Any:
-    """Return a text as one, also from a column of bytes; anything else as it is."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
 def _number(value: object) -> float | str:
     """Return the number, or why there is none."""
     if value is None:
         return "is null"
     try:
-        return float(_text(value))
+        return float(decoded(value))
     except (TypeError, ValueError, OverflowError):
         return "is no number"
-
-
-# --- times ------------------------------------------------------------------------------------
-
-
-def time_reader(time: TimeMap) -> Callable[[Row], int | Refusal]:
-    """Return what reads the time of a row, microseconds UTC; its columns are the row's first."""
-    to_us: Callable[[Sequence[Any]], int]
-    if time.form is TimeForm.DATETIME:
-        zone = None if time.zone == "UTC" else ZoneInfo(time.zone)
-
-        def to_us(values: Sequence[Any]) -> int:
-            return _datetime_us(_moment(values), zone)
-    else:
-        unit_us = UNIT_US[time.form]
-
-        def to_us(values: Sequence[Any]) -> int:
-            return _unix_us(_text(values[0]), unit_us)
-
-    count = len(time.columns)
-
-    def read(row: Row) -> int | Refusal:
-        values = row[:count]
-        if None in values:
-            return Refusal(_names(time), _values(row, time), "is null")
-        try:
-            return to_us(values)
-        except (TypeError, ValueError, OverflowError, InvalidOperation) as exc:
-            reason = str(exc) if isinstance(exc, AmbiguousTime) else f"is no time of the form {time.form}"
-            return Refusal(_names(time), _values(row, time), reason)
-
-    return read
-
-
-class AmbiguousTime(ValueError):
-    """A wall clock showed this time twice, or never."""
-
-
-def _unix_us(value: Any, unit_us: int) -> int:
-    if isinstance(value, int):
-        return value * unit_us
-    if isinstance(value, float):
-        return round(value * unit_us)
-    return round(Decimal(value) * unit_us)
-
-
-def _moment(values: Sequence[Any]) -> datetime.datetime:
-    """Return date and time, from one value or from two."""
-    if len(values) == 1:
-        return _one_moment(_text(values[0]))
-    day, clock = map(_text, values)
-    if isinstance(day, str):
-        day = datetime.date.fromisoformat(day)
-    if isinstance(clock, str):
-        clock = datetime.time.fromisoformat(clock)
-    midnight = datetime.datetime.combine(day, datetime.time())
-    if isinstance(clock, datetime.time):
-        return datetime.datetime.combine(day, clock)
-    moment: datetime.datetime = midnight + clock  # PyMySQL gives a TIME as a timedelta
-    return moment
-
-
-def _one_moment(value: Any) -> datetime.datetime:
-    if isinstance(value, str):
-        return datetime.datetime.fromisoformat(value)
-    if isinstance(value, datetime.datetime):
-        return value
-    return datetime.datetime.combine(value, datetime.time())
-
-
-def _datetime_us(moment: datetime.datetime, zone: ZoneInfo | None) -> int:
-    if moment.tzinfo is not None:  # a text that says its offset itself
-        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
-    elif zone is not None:
-        early, late = (moment.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
-        assert early is not None, "a ZoneInfo knows its offset"
-        if early != late:
-            raise AmbiguousTime("is a time at which the clock was set")
-        moment -= early
-    return (moment - EPOCH) // MICROSECOND
 
 
 def _names(time: TimeMap) -> str:
@@ -276,10 +186,5 @@ def _values(row: Row, time: TimeMap) -> Any:
 
 def in_words(value: Any, *, characters: int = 60) -> str:
     """Return a value of theirs as a line shows it."""
-    text = str(value) if isinstance(value, datetime.datetime | Decimal) else repr(_text(value))
+    text = str(value) if isinstance(value, datetime.datetime | Decimal) else repr(decoded(value))
     return text if len(text) <= characters else f"{text[:characters]}…"
-
-
-def span_in_words(first_us: int | None, last_us: int | None) -> str:
-    """Return `from … to …`, or nothing where there is no time."""
-    return "" if first_us is None or last_us is None else f"from {as_text(first_us)} to {as_text(last_us)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from domain.errors import ConfigError
+from domain.errors import ConfigError, StorageBusy
 from storage.import_map import TableMap, TimeForm
 from storage.light_pymysql import pymysql
 from storage.mysql import MysqlDriver
@@ -74,7 +74,11 @@ class Source:
         columns = ", ".join(map(_quoted, table.selected()))
         order = ", ".join(map(_quoted, dict.fromkeys(table.selected())))
         sql = f"SELECT {columns} FROM {_quoted(table.table)} ORDER BY {order}"  # noqa: S608  # quoted
-        return self.session.pages(sql, rows=PAGE_ROWS)
+        try:
+            yield from self.session.pages(sql, rows=PAGE_ROWS)
+        except self.session.errors as exc:
+            error = self.session.translate(exc)
+            raise type(error)(f"{self.target}: {error}; given again, it goes on") from exc
 
 
 class LeavingCursor(pymysql.cursors.SSCursor):
@@ -98,7 +102,11 @@ class LeavingCursor(pymysql.cursors.SSCursor):
 def open_source(target: MysqlTarget) -> Iterator[Source]:
     """Give the source, open. Whoever stops amid the rows does not wait for the rest of them."""
     driver = MysqlDriver(target=target, read_timeout_s=READ_TIMEOUT_S, cursor_class=LeavingCursor)
-    with open_session(driver) as session:
+    with contextlib.ExitStack() as stack:
+        try:
+            session = stack.enter_context(open_session(driver))
+        except StorageBusy as exc:
+            raise type(exc)(f"{target}: {exc}") from exc
         session.execute("SET SESSION TRANSACTION READ ONLY")
         session.execute(f"SET SESSION net_write_timeout = {WRITE_WAIT_S}")
         yield Source(target=target, session=session)

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from domain.gaps import Gap
 from domain.market import HistoryCandle, Tick
+from storage.import_holes import Holes
 from storage.import_map import Kind, TableMap
-from storage.import_place import Covered, Place
+from storage.import_place import Covered, NewRows, Place
 from storage.import_rows import NO_MARKET, Bounds, Refusal, RowReader, in_words
 from storage.session import Row
 
@@ -46,6 +48,7 @@ class MarketAccount:
     added: int = 0
     replaced: int = 0  # incomplete candles of ours
     known: int = 0  # brought in before
+    gaps: int = 0  # new ones
     ours: int = 0  # left out, because there is better: a candle of ours, or our own ticks of that time
     first_us: int | None = None
     last_us: int | None = None
@@ -100,6 +103,7 @@ class Importing:
     bounds: Bounds
     place: Place
     covered: Mapping[str, Covered]
+    holes: Holes
     tell: Callable[[str], None]
 
     def run(self, pages: Iterable[Sequence[Row]], *, about_rows: int | None) -> Account:
@@ -111,6 +115,7 @@ class Importing:
         for page in pages:
             bring(self._read(reader, page, account=account, places=places), account)
             self._say(account, before=account.rows - len(page), about_rows=about_rows)
+        self._put(account, gaps=list(self.holes.end()))
         return account
 
     def _read(
@@ -138,15 +143,15 @@ class Importing:
             else:
                 missing.append(tick)
         known = self.place.known_ticks(missing)
-        new = []
+        new, gaps = [], list[Gap]()
         for tick in missing:
+            gaps += self.holes.take(tick)
             if tick[:3] in known:
                 account.market(tick.market).known += 1
             else:
                 account.market(tick.market).added += 1
                 new.append(tick)
-        if new:
-            self.place.put(ticks=new)
+        self._put(account, ticks=new, gaps=gaps)
 
     def _bring_candles(self, candles: Sequence[HistoryCandle], account: Account) -> None:
         known = self.place.known_candles(candles)
@@ -164,8 +169,20 @@ class Importing:
                 market.ours += 1
                 continue
             new.append(candle)
-        if new:
-            self.place.put(candles=new)
+        self._put(account, candles=new)
+
+    def _put(
+        self,
+        account: Account,
+        *,
+        ticks: Sequence[Tick] = (),
+        candles: Sequence[HistoryCandle] = (),
+        gaps: Sequence[Gap] = (),
+    ) -> None:
+        for gap in gaps:
+            account.market(gap.market).gaps += 1
+        if ticks or candles or gaps:
+            self.place.put(NewRows(ticks=ticks, candles=candles, gaps=gaps))
 
     def _say(self, account: Account, *, before: int, about_rows: int | None) -> None:
         if before // SAY_EVERY_ROWS == account.rows // SAY_EVERY_ROWS:

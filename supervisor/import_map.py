@@ -39,6 +39,7 @@ class _TableSection:
     symbol_column: str | None = None
     markets: dict[str, str] = attrs.field(factory=dict)
     timeframe_s: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
+    gap_after_s: int = attrs.field(default=60, validator=validators.ge(1))
 
 
 def read_map(path: Path, *, known_markets: Collection[str]) -> tuple[TableMap, ...]:

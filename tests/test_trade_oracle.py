@@ -252,19 +252,26 @@ def test_damage_is_found(damage: Callable[[], Books], complaint: str) -> None:
     assert any(complaint in each for each in complaints), complaints
 
 
-def test_a_trade_in_a_pause_is_found_and_one_after_it_is_not() -> None:
-    """A loss is a pause, with one in a row; another trade begins four seconds after it."""
-
-    def with_pause(seconds: int) -> list[str]:
-        books = terms(max_losses_in_a_row=1, pause_us=seconds * SECOND_US)
-        later = signal(EUR, 14, "up")
-        entered = trade(later, "won", 20, "8.25")
-        return judge_trades(
-            attrs.evolve(books, signals=[*books.signals, later], trades=[*books.trades, entered])
+def entered_after_a_loss(*, pause_s: int, **ended: TradeSeen) -> list[str]:
+    """Judge a trade that begins two seconds after a loss, with which a pause begins."""
+    later = signal(EUR, 14, "up")
+    return judge_trades(
+        attrs.evolve(
+            terms(max_losses_in_a_row=1, pause_us=pause_s * SECOND_US),
+            signals=[*SOUND.signals, later],
+            trades=[*SOUND.trades, *ended.values(), trade(later, "won", 20, "8.25")],
         )
+    )
 
-    assert any("in the pause" in each for each in with_pause(10))
-    assert not any("in the pause" in each for each in with_pause(1))
+
+def test_a_trade_in_a_pause_is_found_and_one_after_it_is_not() -> None:
+    assert any("in the pause" in each for each in entered_after_a_loss(pause_s=10))
+    assert not any("in the pause" in each for each in entered_after_a_loss(pause_s=1))
+
+
+def test_a_win_that_comes_meanwhile_ends_a_pause() -> None:
+    won = trade(signal(EUR, 7, "down"), "won", 13, "8.25")
+    assert not any("in the pause" in each for each in entered_after_a_loss(pause_s=10, won=won))
 
 
 def test_today_ends_at_midnight() -> None:

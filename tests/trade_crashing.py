@@ -5,14 +5,16 @@ As `crashing`, whose judge looks at its prices all the same; `trade_oracle` judg
 
 import random
 from collections import Counter
-from decimal import Decimal
+from collections.abc import Sequence, Set
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import attrs
 from crash_evidence import read_events, read_gaps, read_money, read_signals, read_trades
 from crash_oracle import Verdict
-from crashing import WINDOW_US, CrashRun
+from crash_plans import End, Plan
+from crashing import CrashRun
 from daemons import Daemon, Settings, Status
 from databases import AnyDatabase, stored_ticks
 from trade_oracle import Books, Figures, Terms, judge_trades
@@ -72,6 +74,10 @@ pause_min = {TERMS.pause_us / 60_000_000}
 """
 
 
+WINDOW_US = 10_000_000
+MORE = 6  # trades that nothing cuts off
+
+
 class TradeCrashRun(CrashRun):
     """Lives of a daemon that trades."""
 
@@ -80,6 +86,7 @@ class TradeCrashRun(CrashRun):
         (folder / "fast.py").write_text(FAST, encoding="utf-8")
         self.accepted: list[set[int]] = []  # of each life, ids of signals and of trades' steps
         self.figures: Figures | None = None
+        self._known: dict[str, Any] = {}
         self.states: Counter[str] = Counter()  # how many trades ended how, once they are judged
 
     def _settings(self) -> Settings:
@@ -91,40 +98,81 @@ class TradeCrashRun(CrashRun):
             ids |= {row.id for row in batch.signals} | {row.id for row in batch.trade_events}
         self.accepted.append(ids)
 
+    def finish(self) -> None:
+        """Let it trade in peace, then open no more until those that are open have ended.
+
+        One more start is to know all that this life knew.
+        """
+        with self._life(Plan(end=End.STOP, at_s=0.0)) as (daemon, _):
+            before = trades_today(daemon.wait_until(is_ready, what="ready to trade"))
+            daemon.wait_until(lambda status: trades_today(status) >= before + MORE, what="it trades")
+            self._drains |= {True}
+            daemon.ask("drain", on=True)
+            status = daemon.wait_until(is_settled, what="every trade has ended")
+            self.figures, self._known = figures_of(status), kept_figures(status)
+            self._stop(daemon)
+        super().finish()
+
     def _come_to_rest(self, daemon: Daemon) -> None:
-        """Open no more trades, and wait until those that are open have ended."""
-        self._drains |= {True}
-        daemon.ask("drain", on=True)
-        status = daemon.wait_until(is_settled, what="every trade has ended")
-        self.figures = figures_of(status)
+        known = kept_figures(daemon.wait_until(is_ready, what="the trades of before are known"))
+        if known != self._known:
+            self.complaints.append(f"after a restart {known}, before it {self._known}")
 
     def books(self) -> Books:
         """Return all that is known of the trades after `finish()`."""
         assert self.figures is not None, "it has come to rest"
-        return Books(
-            terms=TERMS,
-            signals=read_signals(self.database),
-            trades=read_trades(self.database),
-            events=read_events(self.database),
-            ticks=stored_ticks(self.database),
-            gaps=read_gaps(self.database),
-            figures=self.figures,
-            accepted=self.accepted,
-        )
+        return read_books(self.database, figures=self.figures, accepted=self.accepted)
 
-    def judge(self, *, window_us: int = 3 * WINDOW_US) -> Verdict:
+    def judge(self, *, window_us: int = WINDOW_US) -> Verdict:
         """Judge what was kept of prices, and what became of the trades.
 
-        Of prices not as closely as where they are all there is to do: four that trade fill a machine.
+        How late a price may be lost is the other run's business: four daemons that trade fill a machine.
         """
         verdict, books = super().judge(window_us=window_us), self.books()
         self.states = Counter(trade.state for trade in books.trades)
         return attrs.evolve(verdict, complaints=[*verdict.complaints, *judge_trades(books)])
 
 
+def read_books(database: AnyDatabase, *, figures: Figures, accepted: Sequence[Set[int]]) -> Books:
+    """Return what a database says of the trades, with what was seen beside it."""
+    return Books(
+        terms=TERMS,
+        signals=read_signals(database),
+        trades=read_trades(database),
+        events=read_events(database),
+        ticks=stored_ticks(database),
+        gaps=read_gaps(database),
+        figures=figures,
+        accepted=accepted,
+    )
+
+
+def is_ready(status: Status) -> bool:
+    return bool(status["trading"]["is_ready"])
+
+
 def is_settled(status: Status) -> bool:
-    trading = status["trading"]
-    return bool(trading["is_ready"]) and trading["open"] == trading["unknown"]
+    return is_ready(status) and bool(status["trading"]["open"] == status["trading"]["unknown"])
+
+
+def trades_today(status: Status) -> int:
+    return int(status["trading"]["trades_today"])
+
+
+def kept_figures(status: Status) -> dict[str, Any]:
+    """Return what a restart must not change: money, limits and what is used of them, ladders."""
+    now_only = ("is_ready", "reason", "strategies", "paused_until_us")  # a pause may be over meanwhile
+    kept = {key: value for key, value in status["trading"].items() if key not in now_only}
+    limits = {name: [amount(value) for value in of.values()] for name, of in kept.pop("limits").items()}
+    return kept | {"balance": amount(kept["balance"]), "limits": limits}
+
+
+def amount(value: Any) -> Any:
+    """Return money as a number; anything else as it is."""
+    try:
+        return Decimal(value) if isinstance(value, str) else value
+    except InvalidOperation:
+        return value
 
 
 def figures_of(status: Status) -> Figures:

@@ -361,15 +361,21 @@ class _Judge:
             under_way.append(trade)
 
     def _pauses(self, trades: Iterable[TradeSeen]) -> list[tuple[int, int]]:
-        """Return the pauses that losses in a row made."""
+        """Return the pauses that losses in a row made.
+
+        A trade that was open all the while and is won ends the row, and the pause with it.
+        """
         ended = sorted(
             (trade.settled_us, trade.id, trade.state)
             for trade in trades
             if trade.state in ("won", "lost") and trade.settled_us is not None
         )
-        run, pauses = 0, []
+        run, pauses = 0, list[tuple[int, int]]()
         for at_us, _, state in ended:
             run = run + 1 if state == "lost" else 0
+            if not run and pauses:
+                from_us, to_us = pauses[-1]
+                pauses[-1] = from_us, min(to_us, at_us)
             if run and run % self.terms.max_losses_in_a_row == 0:
                 pauses.append((at_us, at_us + self.terms.pause_us))
         return pauses

@@ -9,12 +9,20 @@ import contextlib
 import getpass
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 
 from domain.clock import now_us
+from storage.drivers import make_driver
+from storage.import_holes import Holes
+from storage.import_map import TableMap
+from storage.import_place import Place, open_to_look
+from storage.import_rows import bounds_of
+from storage.import_source import open_source
+from storage.import_storing import open_to_keep
+from storage.importing import Account, Importing
 from storage.settings import StorageSettings
 from storage.target import MysqlTarget, Target, parse_source, read_password
 from supervisor import lock
@@ -24,13 +32,6 @@ from supervisor.commands.owner import become_owner
 from supervisor.commands.progress import disk_errors, say
 from supervisor.import_map import read_map, where
 from supervisor.settings import find_config, load, market_specs, state_dir
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from storage.import_map import TableMap
-    from storage.import_place import Place
-    from storage.importing import Account
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,14 +59,15 @@ def run(arguments: argparse.Namespace) -> int:
     tables = read_map(arguments.map, known_markets={spec.id for spec in market_specs(settings)})
     source = parse_source(arguments.url, key="--url", password=_password(arguments))
     target = target_of(settings, config=config, state_dir=directory)
+    # Before we become somebody who may not read our own code.
+    place = _place(target, settings=settings.storage, is_dry=arguments.dry_run)
     with disk_errors(), contextlib.ExitStack() as stack:
         if not arguments.dry_run:
             become_owner(directory)
             stack.enter_context(lock.held(directory))
-        place = _open_place(target, settings=settings.storage, is_dry=arguments.dry_run)
         accounts = Import(
             source=source, tables=tables, settings=settings.storage, map_file=arguments.map
-        ).run(stack.enter_context(place))
+        ).run(place)
         for account in accounts:
             print("\n".join(told(account, is_dry=arguments.dry_run)), flush=True)
     return 0
@@ -76,34 +78,31 @@ class Import:
     """One source's tables on their way into a place."""
 
     source: MysqlTarget
-    tables: "Sequence[TableMap]"
+    tables: Sequence[TableMap]
     settings: StorageSettings
     map_file: Path
 
-    def run(self, place: "Place") -> "Iterator[Account]":
-        """Yield what became of each table, one after the other; all are checked before the first."""
-        from storage.import_rows import bounds_of  # noqa: PLC0415  # PyMySQL is no part of the other commands
-        from storage.import_source import open_source  # noqa: PLC0415  # as above
-        from storage.importing import Importing  # noqa: PLC0415  # as above
-
-        covered, at_us = place.covered(), now_us()
+    def run(self, closed_place: AbstractContextManager[Place]) -> Iterator[Account]:
+        """Yield what became of each table, one after the other; the map is checked before all."""
         with open_source(self.source) as source:
             for number, table in enumerate(self.tables, start=1):
                 source.check(table, where=f"{self.map_file}: {where(number)}")
-            for table in self.tables:
-                bounds = bounds_of(table.kind, settings=self.settings, now_us=at_us)
-                importing = Importing(table=table, bounds=bounds, place=place, covered=covered, tell=say)
-                yield importing.run(source.pages(table), about_rows=source.about_rows(table))
+            with closed_place as place:
+                covered, at_us = place.covered(), now_us()
+                for table in self.tables:
+                    bounds = bounds_of(table.kind, settings=self.settings, now_us=at_us)
+                    holes = Holes(after_s=table.gap_after_s, covered=covered, known=place.known_holes())
+                    importing = Importing(
+                        table=table, bounds=bounds, place=place, covered=covered, holes=holes, tell=say
+                    )
+                    yield importing.run(source.pages(table), about_rows=source.about_rows(table))
 
 
-def _open_place(
-    target: Target, *, settings: StorageSettings, is_dry: bool
-) -> "AbstractContextManager[Place]":
-    from storage.import_place import open_to_keep, open_to_look  # noqa: PLC0415  # as in Import.run
-
+def _place(target: Target, *, settings: StorageSettings, is_dry: bool) -> AbstractContextManager[Place]:
+    """Return where the rows go, not open yet."""
     if is_dry:
         return open_to_look(target, settings=settings)
-    return open_to_keep(target, settings=settings, tell=say)
+    return open_to_keep(make_driver(target, settings=settings), settings=settings, tell=say)
 
 
 def _password(arguments: argparse.Namespace) -> str | None:

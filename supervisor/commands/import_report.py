@@ -36,5 +36,7 @@ def _market_lines(name: str, market: MarketAccount, *, kind: Kind, brought: str)
     if market.ours:
         better = "our own ticks are there" if kind is Kind.TICKS else "our own candles are there"
         figures.append(f"{market.ours:,} left out, because {better}")
+    if market.gaps:
+        figures.append(f"{market.gaps:,} gaps in what was recorded")
     yield f"  {name}: {', '.join(figures)}"
     yield f"    from {as_text(market.first_us)} to {as_text(market.last_us)}"

@@ -30,6 +30,7 @@ from storage import salvage
 from storage.acceptor import Acceptor
 from storage.journal import Journal
 from storage.journal_file import NAME
+from storage.log_file import FRAME, HEADER, read_index
 from storage.payloads import Lane
 from storage.salvage import put_right
 from storage.survey import first_ticks_after, survey
@@ -242,6 +243,22 @@ def test_a_log_whose_journal_is_missing_is_kept_aside(killed: Sample, tmp_path: 
     assert opened.set_aside is not None
     assert Path(f"{opened.set_aside}-wal").read_bytes() == killed.bytes_of(LOG)
     assert read_all(tmp_path) == []
+
+
+@pytest.mark.parametrize("size_after_commit", [0, 5], ids=["amid a commit", "at its end"])
+def test_a_page_that_a_kill_cut_off_is_no_damage(
+    killed: Sample, tmp_path: Path, size_after_commit: int
+) -> None:
+    """The frame's head is written, its page is not, and what an older log had there follows."""
+    shutil.copytree(killed.folder, tmp_path, dirs_exist_ok=True)
+    log, index = killed.bytes_of(LOG), read_index(tmp_path / NAME)
+    page_size = int.from_bytes(log[8:12], "big")
+    end = HEADER.size + index.frames * (FRAME.size + page_size)
+    head = FRAME.pack(1, size_after_commit, *HEADER.unpack_from(log)[4:6], 1, 2)
+    (tmp_path / LOG).write_bytes(log[:end] + head + log[end + len(head) :].ljust(page_size, b"\0"))
+    assert survey(tmp_path / NAME).complaints == []
+    (tmp_path / INDEX).unlink()  # without it, it may as well have been a commit
+    assert survey(tmp_path / NAME).complaints != []
 
 
 # --- it is not the file's fault ---------------------------------------------------------------

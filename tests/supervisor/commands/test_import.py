@@ -199,19 +199,19 @@ def test_an_import_that_was_killed_is_completed_by_the_next(embedded: Installati
     fill_ticks(embedded, TWO_MINUTES[:2])
     embedded.ask(
         "INSERT INTO ticks (pair, created_at, value) SELECT IF(seq % 2, 'EUR/USD', 'GBP/USD'), "
-        f"'{in_jakarta(BASE_US)}' + INTERVAL seq * 250000 MICROSECOND, 1 + seq % 64 / 64 FROM seq_1_to_50000"
+        f"'{in_jakarta(BASE_US)}' + INTERVAL seq * 250000 MICROSECOND, 1 + seq % 64 / 64 FROM seq_1_to_30000"
     )
     killed = subprocess.Popen([MARKETD, *embedded.words(OLYMP_TICKS)], stderr=subprocess.PIPE)
     path = tmp_path / "marketd.db"
     wait_until(lambda: path.exists() and has_ticks(embedded.database), what="some rows are there")
     killed.kill()
     killed.communicate()
-    assert 0 < len(stored_ticks(embedded.database)) < 50_002, "it was too quick to be killed"
+    assert 0 < len(stored_ticks(embedded.database)) < 30_002, "it was too quick to be killed"
     assert embedded.bring(OLYMP_TICKS) == 0
     other = SqliteDatabase(target=SqliteTarget(path=tmp_path / "other.db"))
     at_once = attrs.evolve(embedded, database=other)
     assert at_once.bring(OLYMP_TICKS) == 0
-    assert len(stored_ticks(other)) == 50_002
+    assert len(stored_ticks(other)) == 30_002
     assert stored_ticks(embedded.database) == stored_ticks(other)
     assert embedded.candles() == at_once.candles()
 
@@ -311,6 +311,55 @@ def test_ticks_come_only_where_we_have_none_of_our_own(home: Installation) -> No
     assert home.bring(OLYMP_TICKS) == 0
     found = [tick.ts_us for tick in stored_ticks(home.database) if tick.source == "imported"]
     assert found == [BASE_US + n * SECOND_US for n in (5, 25, 45)]
+
+
+def test_silences_of_the_old_bot_are_gaps_and_its_candles_over_them_incomplete(
+    home: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seconds 0, 1, 100 and 101 are theirs, 200 to 230 ours, 400 theirs again."""
+    home.keep(*[Tick(EUR, BASE_US + n * SECOND_US, 0, 9.0, None, None, None, 1) for n in (200, 230)])
+    fill_ticks(home, [("EUR/USD", BASE_US + n * SECOND_US, "'1.5'") for n in (0, 1, 100, 101, 210, 400)])
+    expected = [
+        (BASE_US + first * SECOND_US, BASE_US + last * SECOND_US, "downtime", "not_available")
+        for first, last in ((1, 100), (101, 200), (230, 400))
+    ]
+    for gaps in (", 3 gaps in what was recorded", ""):
+        assert home.bring(OLYMP_TICKS) == 0
+        out = capsys.readouterr().out
+        assert f"1 left out, because our own ticks are there{gaps}\n" in out
+        rows = home.database.query("SELECT from_us, to_us, cause, fill FROM gap ORDER BY from_us")
+        assert rows == expected
+    found = {(row[2] - BASE_US) // SECOND_US: row[9] for row in home.candles() if row[1] == 60}
+    assert found == {0: 0, 60: 0, 180: 0, 360: 0}
+
+
+def test_what_was_imported_is_traded_in_a_backtest_but_for_its_silences(
+    embedded: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A price a second that rises for three minutes, is silent for two, and falls."""
+    prices = {n: 1 + n / 1024 for n in range(180)} | {n: 2 - n / 1024 for n in range(300, 560)}
+    fill_ticks(embedded, [("EUR/USD", BASE_US + n * SECOND_US, f"'{price}'") for n, price in prices.items()])
+    assert embedded.bring(OLYMP_TICKS) == 0
+    words = embedded.words(OLYMP_TICKS)
+    config = words[words.index("--config") + 1]
+    with Path(config).open("a", encoding="utf-8") as file:
+        file.write(STREAKS)
+    capsys.readouterr()
+    same = ["--config", config, "--state-dir", str(embedded.state_dir)]
+    assert run_command(["backtest", "--strategy", "streaks", "--market", EUR, *same]) == 0
+    out = capsys.readouterr().out
+    # Decided after two minutes and after seven, each a minute and a half long.
+    assert re.findall(r" (up|down) .* (won|lost|void) ", out) == [("up", "void"), ("down", "won")]
+
+
+STREAKS = """
+[strategies.streaks]
+kind = "streak"
+length = 1
+direction = "follow"
+expiry_s = 90
+stake = 1
+"""
 
 
 def test_dry_run_tells_the_same_and_writes_nothing(
@@ -425,10 +474,11 @@ def test_a_wrong_map_is_told_by_file_key_and_value(
     change: Callable[[str], str], complaint: str, embedded: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill_ticks(embedded, TWO_MINUTES[:2])
-    assert embedded.bring(change(OLYMP_TICKS), "--dry-run") == 78
+    assert embedded.bring(change(OLYMP_TICKS)) == 78
     err = capsys.readouterr().err
     assert "map.toml: " in err
     assert complaint in err
+    assert not (embedded.folder / "marketd.db").exists()
 
 
 def test_a_password_in_the_url_is_taken_and_never_shown(
