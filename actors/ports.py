@@ -59,8 +59,8 @@ class VenuePlace:
 
     `read_token` raises `PermanentError` with what to do; `token_refused` is told which one the venue
     did not take; `list_markets` is awaited before each connect, and raises nothing; `listed` is called
-    after each listing. `pace` is that of all sockets together, where the
-    venue counts so.
+    after each listing, `terms_told` after word on payouts or stake limits. `pace` is that of all
+    sockets together, where the venue counts so.
     """
 
     name: str
@@ -71,6 +71,7 @@ class VenuePlace:
     read_token: Callable[[], str | None]
     token_refused: Callable[[str | None], None]
     listed: Callable[[], None]
+    terms_told: Callable[[], None]
     wait_turn: Callable[[], Awaitable[None]]
     recorder: "Recorder | None"
     list_markets: Callable[[], Awaitable[None]] | None = None

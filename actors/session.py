@@ -157,8 +157,10 @@ class Session:
                 self._shared.take_balances(balances)
             case Payouts(percents):
                 self._shared.catalog.take_payouts(percents)
+                self._shared.terms_told()
             case StakeLimits(limits):
                 self._shared.catalog.take_stake_limits(limits)
+                self._shared.terms_told()
             case HistoryPage():
                 self.asking.take_page(event)
             case Leaving(reason):

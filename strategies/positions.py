@@ -94,15 +94,20 @@ class Positions:
                 latest[trade.market] = position
         needed |= {position.trade.id for position in latest.values()}
         for ladder in self._by_ladder.values():
-            for position in sorted(ladder.values(), key=_entered, reverse=True):
-                if position.state is TradeState.WON:
-                    break
+            for position in sorted(ladder.values(), key=_decided, reverse=True):
                 needed.add(position.trade.id)
+                if position.state is TradeState.WON:  # itself too, as above
+                    break
         return needed
 
 
 def _ended(position: Position) -> tuple[int, int]:
     return end_us(position), position.trade.id
+
+
+def _decided(position: Position) -> tuple[int, int]:
+    """Return when a ladder's trade comes, as `stake.ladder_of` has it."""
+    return position.ts_us, position.trade.id
 
 
 def _entered(position: Position) -> tuple[int, int]:

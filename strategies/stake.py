@@ -94,7 +94,8 @@ def ladder_of(plan: Plan, *, balance: Decimal, trades: Iterable[Position]) -> La
     """Return where a ladder stands after these trades of its strategy and market."""
     waits_for: Position | None = None
     lost: list[Decimal] = []
-    for position in sorted(trades, key=lambda position: (position.trade.intended_us, position.trade.id)):
+    # By the venue's time, because our clock may step back between two of them.
+    for position in sorted(trades, key=lambda position: (position.ts_us, position.trade.id)):
         if position.state is TradeState.WON:
             lost = []
         elif position.state is TradeState.LOST:

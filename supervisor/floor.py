@@ -338,10 +338,13 @@ class Floor:
                 await trio.sleep(QUIET_EVERY_S)
 
     def _handled(self) -> None:
-        """Some trades have changed: stop markets that waited for their last one."""
+        """Some trades have changed: stop markets that waited for their last one, forget those gone."""
         assert self._hands is not None, "the floor is open"
-        for market in [market for market, place in self.desks.items() if place.is_closing]:
-            if not self.open_on(market):
+        open_on = {position.trade.market for position in self.trading.positions.under_way}
+        for market in [market for market in self.desks if market not in open_on]:
+            if market not in self._trackers:
+                del self.desks[market]
+            elif self.desks[market].is_closing:
                 self.desks[market].is_closing = False
                 self._hands.stop_market(market)
 

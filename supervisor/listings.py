@@ -43,7 +43,8 @@ class Listings:
         self._state_dir = state_dir
         self._keep = keep
         self._markets = markets  # the tree's own, by id
-        self._written_at: dict[str, float] = {}  # monotonic
+        # When each venue's file was written, monotonic, and whether payouts and stake limits were in it.
+        self._written: dict[str, tuple[float, tuple[bool, bool]]] = {}
         self._said: set[str] = set()
 
     def remembered(self, venue: str) -> Catalog:
@@ -70,11 +71,16 @@ class Listings:
             self._said.add(catalog.venue)
             self._say_closed(branches, catalog)
 
+    def terms_told(self, catalog: Catalog) -> None:
+        """Take note of payouts or stake limits: a backtest without a daemon asks for them."""
+        self._remember(catalog)
+
     def _remember(self, catalog: Catalog) -> None:
-        now = time.monotonic()
-        if now - self._written_at.get(catalog.venue, -WRITE_EVERY_S) < WRITE_EVERY_S:
+        now, has_terms = time.monotonic(), (bool(catalog.payouts), bool(catalog.stake_limits))
+        written_at, had_terms = self._written.get(catalog.venue, (-WRITE_EVERY_S, (False, False)))
+        if now - written_at < WRITE_EVERY_S and has_terms == had_terms:
             return
-        self._written_at[catalog.venue] = now
+        self._written[catalog.venue] = now, has_terms
         # encoded here: the list changes while the disk takes its time
         path, content = path_of(self._state_dir, catalog.venue), msgspec.json.encode(content_of(catalog))
         self._keep(path, partial(_write, path, content))

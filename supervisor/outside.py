@@ -90,7 +90,8 @@ class Outside:
         skew_ms = None if venue is None else venue.place.skew.skew_ms
         venue_us = now_us() - round((skew_ms or 0.0) * 1_000)
         if tracker is None:
-            return Silence(gap=Gap(market, last_us, None, Cause.STOPPED), venue_us=venue_us)
+            # One that was to end with its last price has nothing more to wait for either.
+            return Silence(gap=Gap(market, last_us - 1, None, Cause.STOPPED), venue_us=venue_us)
         return Silence(gap=tracker.open, venue_us=venue_us)
 
 

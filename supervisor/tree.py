@@ -289,6 +289,7 @@ class Tree:
             read_token=partial(self.tokens.token_for, name),
             token_refused=lambda token: self.tokens.refused(name, token=token),
             listed=partial(self.listings.listed, catalog),
+            terms_told=partial(self.listings.terms_told, catalog),
             wait_turn=gate.pass_connect,
             recorder=self._recorder,
         )

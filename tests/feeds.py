@@ -120,6 +120,7 @@ def make_feed(
         read_token=lambda: None,
         token_refused=lambda _: None,
         listed=lambda: None,
+        terms_told=lambda: None,
         wait_turn=no_gate,
         recorder=recorder,
     )

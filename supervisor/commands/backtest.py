@@ -24,10 +24,12 @@ from supervisor.commands.zones import zone_of
 from supervisor.listings import read_catalog
 from supervisor.reports.page import write_page
 from supervisor.reports.text import report_lines
-from supervisor.settings import find_config
+from supervisor.sections import Settings
+from supervisor.settings import FILE_NAME, SIMULATED_VENUE, find_config, simulated_settings
 
 Item = TypeVar("Item")
 
+NO_ADDRESS = "ws://127.0.0.1"  # nobody connects
 SHOW_EVERY_S = 0.1
 BAR = 24  # characters
 COLUMNS = (
@@ -64,9 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the trades and what they come to; return 1 where there are no prices, or the strategy failed."""
     market = find_market(arguments)
+    settings = _settings_of(arguments, venue=split_market_id(market)[1])
     backtest = Backtest(
-        settings=settings_of(arguments),
-        config=_config_of(arguments),
+        settings=settings,
+        config=_config_of(arguments, settings),
         catalog=read_catalog(state_dir_of(arguments), split_market_id(market)[1]),
         strategy=arguments.strategy,
         market=market,
@@ -84,6 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
         write_page([report], arguments.html)
         print(f"\n{arguments.html} shows the trades on the candles")
     return 1 if any(seat.set_aside for seat in found.replay.desk.seats) else 0
+
+
+def _settings_of(arguments: argparse.Namespace, *, venue: str) -> Settings:
+    """Return the settings; for a market of `run --simulated`, which no file names, those of it."""
+    settings = settings_of(arguments)
+    if venue == SIMULATED_VENUE and venue not in settings.venues:
+        return simulated_settings(settings, url=NO_ADDRESS)
+    return settings
 
 
 def _run(backtest: Backtest, arguments: argparse.Namespace) -> Findings:
@@ -160,22 +171,24 @@ def _row(position: Position) -> Sequence[object]:
     return (
         trade.opened_us,
         trade.direction,
-        trade.stake,
+        f"{trade.stake:.2f}",
         trade.payout_percent,
         trade.open_price,
         trade.expires_us,
         trade.close_price,
         trade.state,
-        trade.profit,
+        None if trade.profit is None else f"{trade.profit:.2f}",
         trade.id,
     )
 
 
-def _config_of(arguments: argparse.Namespace) -> Path:
-    """Return the settings file; strategies' own files are beside it."""
+def _config_of(arguments: argparse.Namespace, settings: Settings) -> Path:
+    """Return the settings file; strategies' own files are beside it. A simulation has neither."""
+    if SIMULATED_VENUE in settings.venues:
+        return arguments.config or Path(FILE_NAME)
     try:
         return find_config(arguments.config)
-    except ConfigError as exc:  # after a simulation there may be none, and then no strategy either
+    except ConfigError as exc:
         raise RejectedError(f'--strategy "{arguments.strategy}": no settings file names it: {exc}') from exc
 
 

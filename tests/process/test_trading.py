@@ -1,5 +1,7 @@
 """Trading on paper by a real daemon at a real simulator."""
 
+import signal
+
 from daemons import Settings, Workshop, assert_stored_as_sent, wait_until
 from databases import MariadbDatabase, SqliteDatabase
 from paper import FAULTS, FAULTY, backtest_trades, ended, faulty, has_settled, quick, result, trades, trading
@@ -69,6 +71,7 @@ def test_a_strategy_that_breaks_its_promise_is_set_aside_and_no_tick_is_lost(
     assert reasons["Sleeps"].startswith("slow: 3 of its last 3 calls of on_candle took more than 20 ms")
     assert reasons["AsksForMore"].startswith("MissingHistory: it asks for 10 candles")
     assert daemon.has_said("strategy", strategy="Loops", market="GBPUSD@sim")
+    daemon.send(signal.SIGALRM)  # rings in no strategy: nobody hears it
     daemon.ask("market", action="restart", markets=["EURUSD"])
     wait_until(
         lambda: daemon.market("EURUSD")["state"] == "live" and "Raises" in set_aside(),

@@ -20,7 +20,15 @@ from domain.trades import Position, TradeEvent, stable_id
 from storage.history import Span
 from storage.ledger_rows import insert_trade_events
 from storage.session import Session
-from storage.trades import TradePage, WholeTrade, newest_refused, refusals, trade_page, whole_trade
+from storage.trades import (
+    TradePage,
+    WholeTrade,
+    newest_refused,
+    refusals,
+    ticks_around,
+    trade_page,
+    whole_trade,
+)
 
 EURUSD, GBPUSD = "EURUSD@sim", "GBPUSD@sim"
 EVERYTHING = Span()
@@ -73,6 +81,7 @@ def all_pages(store: OpenStore, *, limit: int, **asked: object) -> list[Position
         page = store.pool.run(read)
         assert len(page.trades) <= limit
         found += page.trades
+        assert len(found) <= len(TRADES)  # and not for ever
         after = page.next
         if after is None:
             return found
@@ -111,6 +120,12 @@ def test_one_trade_comes_with_its_signal_steps_gaps_and_prices(store: OpenStore)
     assert found.at_opening == TICKS[:4]
     assert found.at_expiry == TICKS[58:64]
     assert found.gaps == [GAPS[1], GAPS[3]]
+
+
+def test_tick_of_that_very_moment_is_the_last_one_before_and_stands_once(store: OpenStore) -> None:
+    read = functools.partial(ticks_around, market=EURUSD, id_=id_of(store, "EURUSD"))
+    assert store.pool.run(functools.partial(read, at_us=TICKS[5].ts_us)) == TICKS[3:9]
+    assert store.pool.run(functools.partial(read, at_us=TICKS[5].ts_us - 1)) == TICKS[2:8]
 
 
 def test_trade_that_never_opened_has_no_prices_around_it(store: OpenStore) -> None:

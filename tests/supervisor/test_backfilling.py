@@ -44,6 +44,7 @@ def venue_place(*, source: str | None = None, catalog: Catalog | None = None) ->
         read_token=lambda: None,
         token_refused=lambda _: None,
         listed=lambda: None,
+        terms_told=lambda: None,
         wait_turn=no_gate,
         recorder=None,
     )

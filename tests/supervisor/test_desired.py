@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from domain import crash_points
 from domain.states import Desired
+from strategies.limits import Limits
 from supervisor import desired
-from supervisor.desired import DesiredState, KillSwitch, decode_restored, merge_restored
+from supervisor.desired import DesiredState, KillSwitch, LimitsOfDay, decode_restored, merge_restored
 
 STATE = DesiredState(
     stopped=["EURUSD@sim"],
@@ -242,3 +243,51 @@ def test_a_backup_that_does_not_say_what_was_wanted_switches_all_trading_off(con
     found = decode_restored(content)
     assert found.state.drain
     assert found.state.kill_switch is not None
+
+
+# --- the limits in force ------------------------------------------------------------------------------
+
+
+def limits_of(day: str, **values: object) -> LimitsOfDay:
+    return LimitsOfDay(day=day, limits={**Limits().as_table(), **values})
+
+
+def test_limits_are_read_again(tmp_path: Path) -> None:
+    state = DesiredState(limits=limits_of("2026-11-27", max_stake="7"))
+    desired.write(tmp_path, state)
+    assert desired.read(tmp_path) == state
+
+
+def test_a_file_from_before_there_were_limits_is_read(tmp_path: Path) -> None:
+    (tmp_path / desired.FILE_NAME).write_bytes(b'{"version": 1, "stopped": ["A@sim"]}')
+    assert desired.read(tmp_path) == DesiredState(stopped=["A@sim"])
+
+
+@pytest.mark.parametrize(
+    ("present", "restored", "kept"),
+    [
+        (None, None, None),
+        (limits_of("2026-11-27", max_stake="7"), None, limits_of("2026-11-27", max_stake="7")),
+        (None, limits_of("2026-11-27", max_stake="7"), limits_of("2026-11-27", max_stake="7")),
+        (
+            limits_of("2026-11-27", max_stake="7", max_open_trades=9),
+            limits_of("2026-11-27", max_stake="8", max_open_trades=2),
+            limits_of("2026-11-27", max_stake="7", max_open_trades=2),
+        ),
+        (
+            limits_of("2026-11-27", max_stake="7"),
+            limits_of("2026-11-20", max_stake="1"),
+            limits_of("2026-11-27", max_stake="7"),
+        ),
+        (
+            limits_of("2026-11-27", max_stake="7"),
+            LimitsOfDay(day="2026-11-27", limits={"of": "another version"}),
+            limits_of("2026-11-27", max_stake="7"),
+        ),
+    ],
+)
+def test_of_limits_of_one_day_the_stricter_are_restored(
+    present: LimitsOfDay | None, restored: LimitsOfDay | None, kept: LimitsOfDay | None
+) -> None:
+    merged = merge_restored(current=DesiredState(limits=present), restored=DesiredState(limits=restored))
+    assert merged.limits == kept

@@ -72,6 +72,15 @@ async def test_the_list_and_its_hours_are_known_at_the_next_start(tmp_path: Path
     assert Listings(state_dir=tmp_path, markets={}, keep=keep_at_once).remembered("sim").listed_us is None
 
 
+def test_payouts_that_come_after_the_list_are_remembered_too(tmp_path: Path) -> None:
+    catalog = Catalog(venue="sim", instruments={"EURUSD": Instrument("EURUSD")}, listed_us=now_us())
+    listings = Listings(state_dir=tmp_path, markets={}, keep=keep_at_once)
+    listings.listed(catalog)
+    catalog.take_payouts({"EURUSD": 82.0})
+    listings.terms_told(catalog)
+    assert read_catalog(tmp_path, "sim").payouts == {"EURUSD": 82.0}
+
+
 def test_a_remembered_list_that_is_broken_is_none(tmp_path: Path) -> None:
     path_of(tmp_path, "sim").write_bytes(b"{")
     assert read_catalog(tmp_path, "sim").instruments == {}

@@ -451,6 +451,7 @@ def test_the_simulation_has_its_markets_and_the_embedded_database() -> None:
     assert len(market_specs(settings)) == 27
     assert settings.storage.url is None
     assert settings.trading.mode == "paper"
+    assert {spec.strategies for spec in market_specs(settings)} == {("streak",)}
     assert settings.venues["sim"].url == "ws://127.0.0.1:1/"
     assert settings.supervision == base.supervision
 

@@ -50,7 +50,7 @@ def test_a_stop_during_the_imports_stops_in_order(tmp_path: Path, name: str) -> 
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGHUP", "SIGALRM"])
 def test_a_harmless_signal_during_the_imports_kills_nobody(tmp_path: Path, name: str) -> None:
     # A command line that ends by itself once all is imported: the state directory is a file.
     (tmp_path / "file").touch()

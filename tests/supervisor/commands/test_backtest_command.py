@@ -9,6 +9,7 @@ from backtests import FIRST_US, prepare, wave
 from daemons import Workshop
 from databases import SqliteDatabase
 
+from storage.target import SqliteTarget
 from supervisor.cli import run_command
 from supervisor.commands.times import parse_time
 
@@ -126,3 +127,17 @@ def test_a_printed_result_can_be_worked_out_from_the_stored_ticks(
         assert result == ("won" if last > entry else "lost")
         won = Decimal(stake) * Decimal(payout) / 100
         assert Decimal(profit) == (won if last > entry else -Decimal(stake))
+
+
+def test_a_simulation_needs_no_settings_file(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workshop.folder)
+    monkeypatch.setenv("HOME", str(workshop.folder))
+    workshop.state_dir.mkdir()
+    database = SqliteDatabase(target=SqliteTarget(path=workshop.state_dir / "marketd.db"))
+    prepare(workshop, database, wave(minutes=9))
+    workshop.config.unlink()
+    where = ["--state-dir", str(workshop.state_dir)]
+    assert run_command(["backtest", *where, "--strategy", "streak", "--market", "EURUSD@sim"]) == 0
+    assert "Backtest of streak on EURUSD@sim" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import ConfigError
 from supervisor.client import NoAnswer, NotRunning
-from supervisor.commands import drain, market, shutdown
+from supervisor.commands import drain, kill_switch, market, shutdown
 from supervisor.commands import status as status_command
 from supervisor.commands.where import state_dir_of
 
@@ -243,6 +243,69 @@ def test_shutdown_succeeds_when_the_daemon_is_gone(
     monkeypatch.setattr(shutdown, "ask", Asked({"stopping": True}))
     monkeypatch.setattr(shutdown, "wait_gone", lambda state_dir, within_s: is_gone)
     assert shutdown.run(words(after_trades=False, max_wait=None)) == code
+
+
+@pytest.mark.parametrize(("max_wait_s", "within_s"), [(None, float("inf")), (60.0, 75.0)])
+def test_a_shutdown_after_trades_is_waited_for_as_long_as_they_take(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    max_wait_s: float | None,
+    within_s: float,
+) -> None:
+    daemon, waited = Asked({"stopping": True, "open": 3}), list[float]()
+
+    def wait_gone(_: Path, *, within_s: float) -> bool:
+        waited.append(within_s)
+        return True
+
+    monkeypatch.setattr(shutdown, "ask", daemon)
+    monkeypatch.setattr(shutdown, "wait_gone", wait_gone)
+    assert shutdown.run(words(after_trades=True, max_wait=max_wait_s)) == 0
+    assert daemon.requests == [("shutdown", {"after_trades": True, "max_wait_s": max_wait_s})]
+    assert waited == [within_s]
+    assert capsys.readouterr().out.startswith("no new trades; 3 are under way")
+
+
+@pytest.mark.parametrize(("switch", "is_on"), [("on", True), ("off", False)])
+def test_the_kill_switch_is_asked_for_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, switch: str, *, is_on: bool
+) -> None:
+    daemon = Asked({"kill_switch": is_on, "remembered": True})
+    monkeypatch.setattr(kill_switch, "ask", daemon)
+    assert kill_switch.run(words(switch=switch, reason="news")) == 0
+    assert daemon.requests == [("kill_switch", {"on": is_on, "reason": "news"})]
+
+
+TRADES = {
+    "balance": "9978.00",
+    "currency": "USD",
+    "open": 2,
+    "unknown": 0,
+    "trades_today": 6,
+    "realised_today": "-22.00",
+    "reason": None,
+    "limits": {"max_daily_loss": {"limit": "500", "used": "42.00"}},
+    "strategies": [],
+}
+
+
+def test_how_trading_stands_is_shown_where_something_trades() -> None:
+    status = make_status("live")
+    assert "balance" not in status_command.as_text(status)
+    status["trading"] |= TRADES
+    line = "balance 9978.00 USD, 2 trades open, 6 today (-22.00); 42.00 of 500 at risk"
+    assert line in status_command.as_text(status).splitlines()
+
+
+def test_what_is_set_aside_and_why_nothing_is_opened_is_shown() -> None:
+    status = make_status("live")
+    row = {"market": "EURUSD@sim", "strategy": "mine", "state": "set_aside", "reason": "it raised"}
+    status["trading"] |= TRADES | {"reason": "not known", "strategies": [row] * 7, "unknown": 1}
+    lines = status_command.as_text(status).splitlines()
+    assert lines.count("mine on EURUSD@sim is set aside: it raised") == 5
+    assert "and 2 more set aside" in lines
+    assert "no new trades: not known" in lines
+    assert any(line.endswith("; 1 UNKNOWN") for line in lines)
 
 
 LAST_RUNS = [

@@ -76,6 +76,10 @@ def test_records_of_modes_and_currencies_never_mix(say: Say) -> None:
     ]
 
 
+def test_refused_signals_are_counted_once_though_there_are_several_parts(say: Say) -> None:
+    assert [line.split() for line in say().splitlines() if line.startswith("gap ")] == [["gap", "1"]]
+
+
 def test_report_is_of_the_market_and_time_that_are_asked_for(say: Say) -> None:
     of_one = say("GBPUSD")
     assert parts(of_one) == [("Trades on paper on GBPUSD@sim", "0 won, 1 lost", "−10.00 USD")]
