@@ -115,11 +115,14 @@ class Waits:
 
     def line(self, *, budget_ms: float) -> str:
         p99 = quantile(self.from_wire, 0.99)
+        parts = {"up to their receipt": self.to_receipt, "from it on": self.from_receipt}
+        split = ", ".join(
+            f"{name} p50 {quantile(part, 0.5):.2f}, p99 {quantile(part, 0.99):.2f} ms"
+            for name, part in parts.items()
+        )
         return (
             f"{len(self.from_wire):7,} ticks: wire to decision p50 {quantile(self.from_wire, 0.5):.2f}, "
-            f"p99 {p99:.2f}, worst {self.from_wire[-1]:.1f} ms; of these up to their receipt "
-            f"p50 {quantile(self.to_receipt, 0.5):.2f}, p99 {quantile(self.to_receipt, 0.99):.2f}, from it on "
-            f"p50 {quantile(self.from_receipt, 0.5):.2f}, p99 {quantile(self.from_receipt, 0.99):.2f} ms; "
+            f"p99 {p99:.2f}, worst {self.from_wire[-1]:.1f} ms; of these {split}; "
             f"p99 / budget of {budget_ms:g} ms {p99 / budget_ms:.2f}"
         )
 
