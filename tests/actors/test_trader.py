@@ -10,9 +10,10 @@ import trio
 from dealing import MARKET, RULES, UNDER_WAY_US, us
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.desks import Acknowledged, Item, TraderBox, Unkept
+from actors.desks import Acknowledged, Item, TraderBox
 from actors.mailbox import Answer, Mailbox
 from actors.trader import DURABLE_WITHIN_S, Trader, TraderPlace
+from actors.unkept import Unkept
 from domain.errors import InvariantError, JournalFull
 from domain.messages import KeepLedger
 from domain.trades import (
