@@ -18,6 +18,7 @@ from strategies.strategy import SeenCandle
 
 TAIL_TICKS = 1_024  # kept while stored ones are read: what comes meanwhile goes on after them
 AGAIN_S = 1.0  # rows that could not be kept are offered again
+MOST_UNKEPT = 1_000  # rows: while they cannot be kept, signals beyond that are refused are not recorded
 
 
 @attrs.frozen(kw_only=True)
@@ -283,6 +284,11 @@ class Unkept:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether signals that are refused are recorded; a disk may be full for days."""
+        return len(self._rows) < MOST_UNKEPT
 
     @property
     def waits_s(self) -> float:
