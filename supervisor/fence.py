@@ -5,6 +5,7 @@ waits inside C (one huge multiplication) cannot be interrupted; the service mana
 """
 
 import resource
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import attrs
 
 from domain.errors import StrategyOverran
 from strategies.desk import Seat
+from strategies.strategy import Strategy
 from supervisor import signals
 from supervisor.supervise import failure_of, words_of
 
@@ -81,7 +83,7 @@ class Fence:
         finally:
             signals.stop_alarm()
         if failure is not None:
-            self._set_aside(seat, _text(failure))
+            self._set_aside(seat, _text(failure, type(seat.strategy)))
             return None
         asked = arguments[0] if arguments and callable(arguments[0]) else method
         slow = self._count((seat.market, seat.name, _name(asked)), clock.slow_ms())
@@ -138,10 +140,14 @@ def _name(method: Callable[..., Any]) -> str:
     return str(getattr(method, "__name__", type(method).__name__))  # a `partial` has none
 
 
-def _text(error: BaseException) -> str:
-    """Return what an exception says, with the last place in the code it passed."""
-    place, step = "", error.__traceback__
+def _text(error: BaseException, cls: type[Strategy]) -> str:
+    """Return what an exception says, with the last place it passed in the strategy's own file, if any."""
+    own = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    step, place, place_in_own = error.__traceback__, "", ""
     while step is not None:
-        name = step.tb_frame.f_code.co_filename.rpartition("/")[2]
-        place, step = f" at {name}:{step.tb_lineno}", step.tb_next
-    return f"{type(error).__name__}: {words_of(error)}{place}"
+        name = step.tb_frame.f_code.co_filename
+        place = f" at {name.rpartition('/')[2]}:{step.tb_lineno}"
+        if name == own:
+            place_in_own = place
+        step = step.tb_next
+    return f"{type(error).__name__}: {words_of(error)}{place_in_own or place}"

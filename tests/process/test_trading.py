@@ -49,7 +49,7 @@ def test_after_a_kill_trades_go_on_where_they_were(workshop: Workshop, mariadb: 
         for id_, trade in after.items()
         if TradeState(trade.state) is not TradeState.REFUSED and id_ in before
     }
-    assert len(survived) >= 3
+    assert len(survived) >= 2  # one at most was about to open
     assert {id_: result(expected[id_]) for id_ in survived} == survived
 
 

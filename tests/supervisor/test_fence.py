@@ -2,6 +2,7 @@ import asyncio
 import functools
 import math
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from domain.errors import MissingHistory
 from strategies.desk import Seat
-from strategies.strategy import Strategy
+from strategies.strategy import Strategy, View
 from supervisor import fence
 from supervisor.fence import Fence
 
@@ -62,6 +63,21 @@ def test_an_error_of_ours_says_what_it_is() -> None:
     _, seat, _ = call(asks)
     assert seat.set_aside.startswith(
         "MissingHistory: it asks for 10 candles, and its warm_up_candles keeps 0"
+    )
+
+
+class Asks(Strategy):
+    """Asks for candles that nobody keeps."""
+
+    def on_candle(self, candle: Any, view: View) -> None:
+        view.candles(10)
+
+
+def test_an_error_of_ours_is_found_in_the_strategys_own_file() -> None:
+    seat = Seat(name="mine", market="EURUSD@sim", expiry_s=60, make=Asks)
+    call(seat.strategy.on_candle, None, seat.view, seat=seat)
+    assert re.fullmatch(
+        r"MissingHistory: it asks for 10 candles, .* keeps 0 at test_fence\.py:\d+", seat.set_aside
     )
 
 
