@@ -99,7 +99,13 @@ class DeskPlace:
         if self._is_at_work:
             self._is_at_work = False
             self.desk.restart()
-        self.follow(())
+        if self.is_warm:
+            self.follow(())
+
+    def arrive(self, ticks: Sequence[Tick]) -> Tick:
+        """Take in the ticks of a message before anybody waits; return the first that is to be followed."""
+        self._incoming.extend(ticks)
+        return self._incoming[0]
 
     async def begin_with(self, tick: Tick) -> None:
         """Before the first tick, and the first one after we were away, show strategies stored candles.
@@ -112,9 +118,11 @@ class DeskPlace:
         if away and self.last_us >= 0:
             self.desk.restart()
             self.is_warm = False
-        if not self.is_warm:
+        while not self.is_warm:
+            asked = [seat.strategy for seat in self.desk.seats]
             await self.show_stored(self, min((gap.from_us for gap in away), default=tick.ts_us))
-            self.is_warm = True
+            # Those that took a seat meanwhile have seen nothing yet.
+            self.is_warm = list(map(id, asked)) == [id(seat.strategy) for seat in self.desk.seats]
 
     def show_candles(self, seat: Seat, candles: Sequence[SeenCandle]) -> None:
         """Show a strategy stored candles, unless its first tick has come, or it was replaced, meanwhile."""
@@ -158,7 +166,7 @@ class DeskPlace:
         """
         since_us = self.last_us if self.last_us >= 0 else ticks[0].ts_us - 1
         if self.recovering is None:
-            self.begin_recovery()
+            self.begin_recovery(since_us)
         self.is_tail_whole = False
         told = Gap(self.market, since_us, max(ticks[-1].ts_us, since_us) + 1, Cause.OVERFLOW)
         self.desk.gap(told)  # its book is an empty one meanwhile
@@ -186,9 +194,9 @@ class DeskPlace:
 
     # --- stored ticks -------------------------------------------------------------------------
 
-    def begin_recovery(self) -> None:
-        """Take the book out: it goes on by stored ticks from where it is, and has to catch up."""
-        self.recovers_from_us = self.last_us
+    def begin_recovery(self, since_us: int) -> None:
+        """Take the book out: it goes on by the ticks that are stored since, and has to catch up."""
+        self.recovers_from_us = since_us
         self.recovering, self.desk.book = self.desk.book, self.make_book()
         self.keep_tail()
 

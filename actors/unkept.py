@@ -10,6 +10,7 @@ from domain.messages import KeepLedger
 from domain.trades import LedgerRow
 
 AGAIN_S = 1.0  # rows that could not be kept are offered again
+MOST_UNKEPT = 1_000  # rows: while they cannot be kept, signals beyond that are refused are not recorded
 
 
 class Unkept:
@@ -37,6 +38,11 @@ class Unkept:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether signals that are refused are recorded; a disk may be full for days."""
+        return len(self._rows) < MOST_UNKEPT
 
     @property
     def waits_s(self) -> float:

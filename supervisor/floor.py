@@ -37,7 +37,6 @@ from supervisor.terms import currency_of, limits_of
 
 ORDERS_BOUND = 16  # trader → broker: the trader waits
 OUTCOMES_ROOM = 256  # beside a wish of each strategy on each market
-MOST_UNKEPT = 1_000  # rows: while they cannot be kept, signals beyond are not recorded
 LAST_ORDERS_S = 2.0  # at a stop: for answers to orders under way
 LAST_ROWS_S = 0.5
 SETTLED_EVERY_S = 0.1
@@ -192,7 +191,7 @@ class Floor:
     def _refuse_busy(self, wish: Wish) -> None:
         """The trader has no room for a wish: write down that it was refused."""
         refused = Refused(reason=Reason.BUSY, text="the trader has too much to do")
-        if len(self.unkept) < MOST_UNKEPT:
+        if self.unkept.has_room:
             self.unkept.add(self.trading.refuse(wish, refused).rows)
 
     # --- stopping -----------------------------------------------------------------------------

@@ -1,12 +1,14 @@
+import attrs
 import pytest
 import trio
 from dealing import MARKET, EveryCandle, gap_of, sent, tick_at, us
 from desks import Told, told_by
 
+from actors.desks import DeskPlace
 from domain.gaps import Cause, Gap
 from domain.market import Tick
 from domain.trades import OrderRefused, TradeOpened, TradeSettled, TradeState
-from strategies.desk import Wish
+from strategies.desk import Desk, Wish, no_fence
 
 RISE = {1: 1.0, 11: 1.1, 21: 1.2, 31: 1.3}
 
@@ -83,6 +85,22 @@ async def test_after_we_were_away_strategies_start_over_with_candles_from_before
     assert asked == [us(1)]
     assert told.notes is not before
     assert [tick.ts_us for tick in told.notes.ticks] == [us(100)]
+
+
+async def test_who_takes_a_seat_while_candles_are_read_is_shown_them_too() -> None:
+    asked: list[int] = []
+
+    async def note(place: DeskPlace, _: int) -> None:
+        await trio.lowlevel.checkpoint()
+        asked.append(len(asked))
+        if len(asked) == 1:  # settings are read again
+            seats = [attrs.evolve(seat) for seat in place.desk.seats]
+            place.replace(Desk(market=MARKET, seats=seats, book=place.desk.book, fence=no_fence))
+
+    told = told_by(show_stored=note, is_warm=False)
+    await told.place.begin_with(tick_at(1, 1.0))
+    assert asked == [0, 1]
+    assert told.place.is_warm
 
 
 # --- crashes of the market's actor ----------------------------------------------------------------
@@ -184,6 +202,12 @@ def test_strategies_are_told_of_a_gap_where_ticks_were_lost() -> None:
     show(told, {14: 1.0})
     assert told.notes.gaps == [Gap(MARKET, us(1.5), us(13) + 1, Cause.OVERFLOW)]
     assert told.lost == [told.place]
+
+
+def test_what_is_lost_before_the_first_tick_is_read_from_there_and_not_from_the_beginning() -> None:
+    told = told_by()
+    told.place.dropped([tick_at(7, 1.0), tick_at(8, 1.0)])
+    assert told.place.recovers_from_us == us(7) - 1
 
 
 def test_a_trade_ends_by_the_ticks_that_were_lost_once_they_are_read() -> None:

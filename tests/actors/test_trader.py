@@ -333,3 +333,32 @@ async def test_an_outcome_of_a_trade_that_nobody_knows_crashes_it(autojump_clock
     one.put(OrderRefused(trade_id=7, at_us=0, cause="no_price"))
     with pytest.RaisesGroup(InvariantError):
         await Trader(one.place).run()
+
+
+async def test_a_crash_forgets_only_what_it_was_at(autojump_clock: MockClock) -> None:
+    one = played()
+    fault = OrderRefused(trade_id=7, at_us=0, cause="no_price")
+    one.put(wish_at(1), fault, wish_at(2))
+    with pytest.RaisesGroup(InvariantError):
+        await Trader(one.place).run()
+    async with at_work(one):
+        rows = await one.keep()
+        while one.ledger.used:
+            rows += await one.keep()
+        signals = [row.ts_us for row in rows if isinstance(row, Signal)]
+        assert signals == [us(1), us(2)]
+        last = {row.signal_id: row.state for row in rows if isinstance(row, Trade)}
+        assert list(last.values()) == ["refused", "intended"]  # the first had no chance to go out
+        assert [order.position.ts_us for order in one.take_orders()] == [us(2)]
+
+
+async def test_refused_signals_pile_up_only_so_far_while_nothing_can_be_kept(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.unkept.MOST_UNKEPT", 3)
+    one = played(conditions=attrs.evolve(GOOD, is_draining=True))
+    async with at_work(one):
+        for at_s in range(1, 11):
+            one.put(wish_at(at_s))
+            await wait_all_tasks_blocked()
+        assert len(one.place.unkept) == 3
