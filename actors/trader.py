@@ -26,7 +26,7 @@ class TraderPlace:
     """All that outlives a trader's runs. Owned by the tree.
 
     `intended` are approved orders that are not on disk yet, `due` those that wait for the broker's
-    mailbox. `handled` is called after each lot.
+    mailbox. `handled` is called after each lot, `tell` with its rows.
     """
 
     box: TraderBox
@@ -35,6 +35,7 @@ class TraderPlace:
     broker: Mailbox[Order]
     conditions: Callable[[Wish], Conditions]
     handled: Callable[[], None]
+    tell: Callable[[Sequence[LedgerRow]], None]
     intended: deque[Order] = attrs.field(factory=deque)
     due: deque[Order] = attrs.field(factory=deque)
 
@@ -86,6 +87,7 @@ class Trader:
         if not rows:
             return
         number = place.unkept.add(rows)
+        place.tell(rows)
         place.handled()
         if not answers and not place.intended:
             return
@@ -145,4 +147,5 @@ class Trader:
             rows += self._place.trading.take(refused)
         if rows:
             self._place.unkept.add(rows)
+            self._place.tell(rows)
             self._place.handled()

@@ -37,6 +37,7 @@ from supervisor.seats import Roster
 from supervisor.sections import Settings
 from supervisor.supervise import outcome_of
 from supervisor.terms import currency_of, limits_of
+from supervisor.trade_lines import tell
 
 ORDERS_BOUND = 16  # trader → broker: the trader waits
 OUTCOMES_ROOM = 256  # beside a wish of each strategy on each market
@@ -100,6 +101,7 @@ class Floor:
             broker=self._orders,
             conditions=self._conditions_of,
             handled=self._handled,
+            tell=tell,
         )
         self._broker = BrokerPlace(
             mailbox=self._orders, desks=self.desks, silence=self._silence, offer=outside.offer

@@ -60,6 +60,7 @@ class Played:
     place: TraderPlace
     ledger: Mailbox[KeepLedger]
     handled: list[None]
+    told: list[LedgerRow]
 
     @property
     def trading(self) -> Trading:
@@ -91,6 +92,7 @@ class Played:
 def played(*, bound: int = 100, orders: int = 16, conditions: Conditions = GOOD) -> Played:
     account = Account(mode=Mode.PAPER, currency="USD", plans={"test": Plan(fixed=Decimal(10))})
     ledger, handled = Mailbox[KeepLedger](name="writer/money", bound=100), list[None]()
+    told: list[LedgerRow] = []
     place = TraderPlace(
         box=TraderBox(mailbox=Mailbox(name="trader", bound=bound), refused=deque[Wish]().append),
         trading=Trading(account=account, limits=MANY, balance=Decimal(10_000)),
@@ -98,8 +100,9 @@ def played(*, bound: int = 100, orders: int = 16, conditions: Conditions = GOOD)
         broker=Mailbox(name="broker", bound=orders),
         conditions=lambda _: conditions,
         handled=lambda: handled.append(None),
+        tell=told.extend,
     )
-    return Played(place=place, ledger=ledger, handled=handled)
+    return Played(place=place, ledger=ledger, handled=handled, told=told)
 
 
 @asynccontextmanager
@@ -132,6 +135,7 @@ async def test_an_order_goes_out_once_its_intent_is_on_disk(autojump_clock: Mock
         [order] = one.take_orders()
         assert order.position.state is TradeState.INTENDED
         assert [type(row).__name__ for row in rows] == ["Signal", "Trade", "TradeEvent"]
+        assert one.told == rows
 
 
 async def test_what_waits_is_decided_and_kept_together(autojump_clock: MockClock) -> None:
