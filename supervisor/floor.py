@@ -233,6 +233,12 @@ class Floor:
             "strategies": [row for market in self.desks for row in self.strategies_on(market)],
         }
 
+    def limits_on(self, market: str) -> dict[str, Any]:
+        """Return the limits and how far they are used, of what is counted by market: on this one."""
+        limits: dict[str, Any] = self.figures()["limits"]
+        name = "max_open_per_market"
+        return limits | {name: limits[name] | {"used": self.open_on(market)}}
+
     def strategies_on(self, market: str) -> list[dict[str, Any]]:
         """Return how each strategy of a market stands, as JSON takes it."""
         place = self.desks.get(market)
