@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from actors.desks import Acknowledged, Item, TraderBox, Unkept
+from actors.desks import Acknowledged, Item, TraderBox
 from actors.mailbox import Mailbox
 from actors.trade_talk import TradeTalk
+from actors.unkept import Unkept
 from domain.clock import now_us
 from domain.crash_points import crash_point
 from domain.messages import Answerable

@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import trio
 
-from actors.desks import DeskPlace, Item, TraderBox, Unkept
+from actors.desks import DeskPlace, Item, TraderBox
 from actors.mailbox import Inbox, Mailbox
 from actors.paper_broker import BrokerPlace, PaperBroker
 from actors.trader import DURABLE_WITHIN_S, Trader, TraderPlace
+from actors.unkept import Unkept
 from domain.clock import now_us
 from domain.events import Event, emit
 from domain.trades import Mode, Order

@@ -1,19 +1,12 @@
-from collections.abc import Callable
-
 import attrs
 import pytest
 import trio
 from dealing import MARKET, EveryCandle, gap_of, sent, tick_at, us
 from desks import Told, told_by
-from ledgers import a_signal
-from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.desks import DeskPlace, Unkept
-from actors.mailbox import Mailbox
-from domain.errors import JournalFull
+from actors.desks import DeskPlace
 from domain.gaps import Cause, Gap
 from domain.market import Tick
-from domain.messages import KeepLedger
 from domain.trades import OrderRefused, TradeOpened, TradeSettled, TradeState
 from strategies.desk import Desk, Wish, no_fence
 
@@ -262,80 +255,3 @@ def test_more_than_can_be_kept_meanwhile_is_read_again() -> None:
     told.place.keep_tail()
     show(told, {14 + number / 100: 1.0 for number in range(1_100)})
     assert not told.place.end_recovery()
-
-
-# --- rows that are not on disk yet ----------------------------------------------------------------
-
-SIGNALS = [a_signal(number) for number in range(6)]
-
-
-@attrs.define
-class PlaysWriter:
-    """Takes what is offered; answers as the test says."""
-
-    box: Mailbox[KeepLedger] = attrs.field(factory=lambda: Mailbox(name="writer/money", bound=10))
-    offers: list[KeepLedger] = attrs.field(factory=list)
-
-    async def run(self, answer: Callable[[KeepLedger], None]) -> None:
-        while True:
-            offer = await self.box.get()
-            self.offers.append(offer)
-            answer(offer)
-
-
-def keeps(offer: KeepLedger) -> None:
-    offer.answer.set(None)
-
-
-def says_nothing(_: KeepLedger) -> None:
-    pass
-
-
-async def test_rows_are_kept_in_their_order(autojump_clock: MockClock) -> None:
-    writer = PlaysWriter()
-    unkept = Unkept(writer.box)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run, keeps)
-        nursery.start_soon(unkept.keep)
-        for signal in SIGNALS:
-            await unkept.kept(unkept.add([signal]))
-        nursery.cancel_scope.cancel()
-    assert [row for offer in writer.offers for row in offer.rows] == SIGNALS
-    assert len(unkept) == 0
-
-
-async def test_what_cannot_be_kept_is_offered_again_with_what_came_since(autojump_clock: MockClock) -> None:
-    writer, refusals = PlaysWriter(), iter([True, True])
-    unkept = Unkept(writer.box)
-
-    def answer(offer: KeepLedger) -> None:
-        if next(refusals, False):
-            offer.answer.fail(JournalFull("no room"))
-        else:
-            offer.answer.set(None)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run, answer)
-        nursery.start_soon(unkept.keep)
-        unkept.add(SIGNALS[:2])
-        await wait_all_tasks_blocked()
-        with trio.fail_after(60):
-            await unkept.kept(unkept.add(SIGNALS[2:]))
-        nursery.cancel_scope.cancel()
-    assert [list(offer.rows) for offer in writer.offers] == [SIGNALS[:2], SIGNALS, SIGNALS]
-
-
-async def test_no_row_is_offered_while_an_earlier_one_is_not_answered(autojump_clock: MockClock) -> None:
-    writer = PlaysWriter()
-    unkept = Unkept(writer.box)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run, says_nothing)
-        nursery.start_soon(unkept.keep)
-        unkept.add(SIGNALS[:1])
-        await wait_all_tasks_blocked()
-        unkept.add(SIGNALS[1:])
-        await trio.sleep(30)
-        assert unkept.waits_s >= 30
-        nursery.cancel_scope.cancel()
-    assert len(writer.offers) == 1
-    assert len(unkept) == len(SIGNALS)

@@ -10,9 +10,10 @@ import trio
 from dealing import MARKET, RULES, UNDER_WAY_US, us
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.desks import Acknowledged, Item, TraderBox, Unkept
+from actors.desks import Acknowledged, Item, TraderBox
 from actors.mailbox import Answer, Mailbox
 from actors.trader import DURABLE_WITHIN_S, Trader, TraderPlace
+from actors.unkept import Unkept
 from domain.errors import InvariantError, JournalFull
 from domain.messages import KeepLedger
 from domain.trades import (
@@ -354,7 +355,7 @@ async def test_a_crash_forgets_only_what_it_was_at(autojump_clock: MockClock) ->
 async def test_refused_signals_pile_up_only_so_far_while_nothing_can_be_kept(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.desks.MOST_UNKEPT", 3)
+    monkeypatch.setattr("actors.unkept.MOST_UNKEPT", 3)
     one = played(conditions=attrs.evolve(GOOD, is_draining=True))
     async with at_work(one):
         for at_s in range(1, 11):
