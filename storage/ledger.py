@@ -25,6 +25,7 @@ UNDER_WAY = TRADES + (
     "WHERE trade.mode = ? AND (state IN ('intended', 'sent', 'open', 'unknown') "
     "OR (state = 'foreign' AND settled_us IS NULL))"
 )
+RECENT = TRADES + "WHERE trade.mode = ? AND intended_us >= ?"
 NEWEST = TRADES + "WHERE trade.mode = ? ORDER BY intended_us DESC, trade.id DESC LIMIT ?"
 RANKED = (
     "SELECT trade.id, ROW_NUMBER() OVER "
@@ -37,17 +38,19 @@ PROFITS = "SELECT profit, COUNT(*) FROM trade WHERE mode = ? AND profit IS NOT N
 
 
 def remembered(
-    session: Session, *, mode: Mode, newest: int = MOST_NEWEST, older: int = MOST_OLDER
+    session: Session, *, mode: Mode, since_us: int, newest: int = MOST_NEWEST, older: int = MOST_OLDER
 ) -> list[Position]:
     """Return the trades of a mode that limits, ladders and brokers may depend on, as they were intended.
 
-    Those are all whose result is still to come, the newest, and of before these the last ones of each
-    strategy on each market. A trade without a signal was opened elsewhere: its strategy is "".
+    Those are all whose result is still to come, all since a time, as limits count them by the day, the
+    newest, and of before these the last ones of each strategy on each market. A trade without a signal
+    was opened elsewhere: its strategy is "".
     """
     positions = [as_position(row) for row in session.query(NEWEST, (mode, newest))]
     if len(positions) == newest:
-        since_us = min(position.trade.intended_us for position in positions)
-        positions += [as_position(row) for row in session.query(OLDER, (mode, since_us, older))]
+        until_us = min(position.trade.intended_us for position in positions)
+        positions += [as_position(row) for row in session.query(OLDER, (mode, until_us, older))]
+        positions += [as_position(row) for row in session.query(RECENT, (mode, since_us))]
     positions += [as_position(row) for row in session.query(UNDER_WAY, (mode,))]
     by_id = {position.trade.id: position for position in positions}
     return sorted(by_id.values(), key=lambda position: (position.trade.intended_us, position.trade.id))

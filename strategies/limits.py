@@ -1,5 +1,6 @@
 """The limits that are in force: the settings' or their defaults, raised at a day boundary only. Pure."""
 
+import math
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -40,11 +41,19 @@ class Limits:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> "Limits":
-        """Return what `as_table` made; raise ValueError, TypeError or ArithmeticError for anything else."""
+        """Return what `as_table` made; raise Value-, Type-, Key- or ArithmeticError for anything else."""
         values = dict(table)
         for name in MONEY:
             values[name] = Decimal(values[name])
-        return cls(**{**values, "trade_between": tuple(values["trade_between"])})
+        limits = cls(**{**values, "trade_between": tuple(values["trade_between"])})
+        for name in (*LESS_IS_STRICTER, *MORE_IS_STRICTER):
+            value = getattr(limits, name)
+            if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
+                raise ValueError(f"{name} = {value!r} is no number")
+        if not all(isinstance(hours, str) for hours in limits.trade_between):
+            raise TypeError(f"trade_between = {limits.trade_between!r} are no hours")
+        day_of(0, zone=limits.zone)  # it is known here
+        return limits
 
 
 MONEY = ("max_stake", "max_daily_loss")

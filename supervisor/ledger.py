@@ -31,6 +31,7 @@ Result = TypeVar("Result")
 
 AGAIN_S = 5.0  # a database that does not answer is asked again
 PAGE_ROWS = 2_000
+COUNTED_US = 3 * 86_400_000_000  # limits count today's trades and, where the clock steps back, a day's more
 NOT_SEEN = "backfill"  # the source of ticks that came afterwards: their gap decides, not they
 WARM_UP_S = 5.0  # prices wait so long for stored candles; a minute's first is partial anyway
 
@@ -51,7 +52,7 @@ class Known:
     @classmethod
     def read(cls, session: Session, *, mode: Mode) -> "Known":
         """Read it, all as of one moment."""
-        positions = remembered(session, mode=mode)
+        positions = remembered(session, mode=mode, since_us=now_us() - COUNTED_US)
         under_way = [position.trade.id for position in positions if position.state not in FINAL]
         return cls(
             positions=positions,

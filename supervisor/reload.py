@@ -1,5 +1,7 @@
 """Applies changed settings to a running tree, touching only what changed."""
 
+from typing import Any
+
 import attrs
 
 from domain.events import Event, emit
@@ -8,7 +10,10 @@ from supervisor.sections import Settings
 from supervisor.tree import Tree
 
 NEEDS_RESTART = ("storage", "door")  # sections
-SERVICE_NEEDS_RESTART = ("state_dir", "record_frames")  # keys of [service]
+KEYS_NEED_RESTART = {  # of sections whose other keys do not
+    "service": ("state_dir", "record_frames"),
+    "trading": ("mode", "currency", "paper_balance"),  # whose trades these are
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -49,19 +54,21 @@ def changes(old: Settings, new: Settings) -> Changes:
 def _needs_restart(old: Settings, new: Settings) -> tuple[str, ...]:
     sections = [f"[{name}]" for name in NEEDS_RESTART if getattr(old, name) != getattr(new, name)]
     keys = [
-        f"[service] {name}"
-        for name in SERVICE_NEEDS_RESTART
-        if getattr(old.service, name) != getattr(new.service, name)
+        f"[{section}] {name}"
+        for section, names in KEYS_NEED_RESTART.items()
+        for name in names
+        if getattr(getattr(old, section), name) != getattr(getattr(new, section), name)
     ]
     return (*sections, *keys)
 
 
 def _in_force(old: Settings, new: Settings) -> Settings:
     """Return the new settings with the old ones of what needs a restart."""
-    service = attrs.evolve(
-        new.service, **{name: getattr(old.service, name) for name in SERVICE_NEEDS_RESTART}
-    )
-    return attrs.evolve(new, service=service, **{name: getattr(old, name) for name in NEEDS_RESTART})
+    held: dict[str, Any] = {name: getattr(old, name) for name in NEEDS_RESTART}
+    for section, names in KEYS_NEED_RESTART.items():
+        before = getattr(old, section)
+        held[section] = attrs.evolve(getattr(new, section), **{name: getattr(before, name) for name in names})
+    return attrs.evolve(new, **held)
 
 
 def apply(tree: Tree, new: Settings) -> str:

@@ -3,7 +3,7 @@
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import attrs
 import trio
@@ -86,6 +86,13 @@ async def run_essential(
     if error is not None:
         _log_failure(name, error, "crashed")
         give_up(f"{name} crashed: {worst(error)}")
+
+
+async def run_beside(name: str, run: Callable[[], Awaitable[Any]]) -> None:
+    """Run what the daemon can live without: its failure is logged."""
+    error = await outcome_of(name, run)
+    if error is not None:
+        _log_failure(name, error, "crashed")
 
 
 def _no_data(since: float) -> float:

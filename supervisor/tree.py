@@ -45,7 +45,7 @@ from supervisor.recall import Recall
 from supervisor.rest_listing import RestLister
 from supervisor.sections import Settings
 from supervisor.small_files import SmallFiles
-from supervisor.supervise import Child, guarded, outcome_of, run_essential
+from supervisor.supervise import Child, guarded, outcome_of, run_beside, run_essential
 from supervisor.tokens import Tokens
 from supervisor.watchdog import Pulse
 from venues import find_venue
@@ -213,9 +213,9 @@ class Tree:
         self.entrance.gap(gap)
 
     def soon(self, name: str, run: Callable[[], Awaitable[Any]]) -> None:
-        """Run something beside everything else, once."""
+        """Run something beside everything else, once; what it fails with is said, and ends nothing else."""
         assert self._nursery is not None, "nothing runs before the tree does"
-        self._nursery.start_soon(run, name=name)
+        self._nursery.start_soon(run_beside, name, run, name=name)
 
     # --- growing and pruning ------------------------------------------------------------------
 

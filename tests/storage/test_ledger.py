@@ -15,6 +15,8 @@ from storage import ledger
 from storage.ledger import remembered, total_profit
 from storage.migrations import bring_up_to_date
 
+NEVER_US = 2**62
+
 
 def keep(database: AnyDatabase, folder: Path, rows: Sequence[LedgerRow]) -> None:
     with storing(folder, database.target) as run:
@@ -24,7 +26,7 @@ def keep(database: AnyDatabase, folder: Path, rows: Sequence[LedgerRow]) -> None
 
 def positions(database: AnyDatabase, **most: int) -> list[Position]:
     with open_own(database.target) as session:
-        return remembered(session, mode=Mode.PAPER, **most)
+        return remembered(session, mode=Mode.PAPER, **{"since_us": NEVER_US, **most})
 
 
 def numbers(found: Sequence[Position]) -> list[int]:
@@ -60,7 +62,7 @@ def test_modes_never_mix(database: AnyDatabase, tmp_path: Path) -> None:
     keep(database, tmp_path, [*signals, *rows])
     with open_own(database.target) as session:
         for number, mode in enumerate(Mode):
-            assert numbers(remembered(session, mode=mode)) == [number]
+            assert numbers(remembered(session, mode=mode, since_us=NEVER_US)) == [number]
             assert total_profit(session, mode=mode) == Decimal(f"{number}.50")
 
 
@@ -101,6 +103,13 @@ def test_of_before_the_newest_each_strategy_on_each_market_has_its_last_ones(
     assert numbers(positions(database, newest=5, older=2)) == [*range(9, 15), *range(15, 20)]
 
 
+def test_all_that_a_day_counts_are_remembered_however_many(database: AnyDatabase, tmp_path: Path) -> None:
+    signals = [a_signal(number) for number in range(9)]
+    trades = [settled(a_trade(signal)) for signal in signals]
+    keep(database, tmp_path, [*signals, *trades])
+    assert numbers(positions(database, newest=2, older=0, since_us=trades[4].intended_us)) == [*range(4, 9)]
+
+
 @pytest.mark.parametrize("newest", [1, 2, 3, 4])
 def test_trades_of_one_moment_are_not_lost_between_the_newest_and_the_older(
     database: AnyDatabase, tmp_path: Path, newest: int
@@ -113,7 +122,7 @@ def test_trades_of_one_moment_are_not_lost_between_the_newest_and_the_older(
 def test_an_empty_ledger_has_brought_nothing(database: AnyDatabase, tmp_path: Path) -> None:
     keep(database, tmp_path, [a_signal(1), a_trade(a_signal(1))])
     with open_own(database.target) as session:
-        assert remembered(session, mode=Mode.DEMO) == []
+        assert remembered(session, mode=Mode.DEMO, since_us=NEVER_US) == []
         assert str(total_profit(session, mode=Mode.PAPER)) == "0.00"
 
 
@@ -143,4 +152,4 @@ def test_steps_do_not_matter_to_what_is_remembered(database: AnyDatabase, tmp_pa
 def test_reading_a_new_database_finds_nothing(database: AnyDatabase) -> None:
     with open_own(database.target) as session:
         bring_up_to_date(session, patient_session=lambda: open_own(database.target))
-        assert remembered(session, mode=Mode.PAPER) == []
+        assert remembered(session, mode=Mode.PAPER, since_us=NEVER_US) == []

@@ -62,10 +62,22 @@ def test_limits_come_back_from_json_as_they_were(limits: Limits) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoilt", [{"max_stake": "much"}, {"max_stake": None}, {"most": 1}, {"trade_between": 1}]
+    "spoilt",
+    [
+        {"max_stake": "much"},
+        {"max_stake": None},
+        {"max_stake": "NaN"},
+        {"max_open_trades": "ten"},
+        {"max_daily_loss": "Infinity"},
+        {"pause_min": None},
+        {"most": 1},
+        {"trade_between": 1},
+        {"trade_between": [1]},
+        {"zone": "Mars/Olympus"},
+    ],
 )
 def test_limits_that_were_not_written_by_us_are_refused(spoilt: dict[str, object]) -> None:
-    with pytest.raises((ValueError, TypeError, ArithmeticError)):
+    with pytest.raises((ValueError, TypeError, KeyError, ArithmeticError)):
         Limits.from_table({**Limits().as_table(), **spoilt})
 
 

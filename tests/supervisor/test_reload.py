@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from supervisor.policy import SupervisionSettings
 from supervisor.reload import Changes, changes
 from supervisor.sections import DoorSettings, MarketsSettings, ServiceSettings, Settings
 from supervisor.settings import load
+from supervisor.trading_sections import TradingSettings
 from venues.settings import VenueSettings
 
 GUARD_S = 60.0  # against hanging
@@ -57,6 +59,12 @@ TABLE: list[tuple[str, Settings, dict[str, list[str]]]] = [
         with_markets(*OLD.markets, MarketsSettings(venue="b", symbols=("TWO",))),
         {"added_markets": ["TWO@b"]},
     ),
+    (
+        "whose trades these are",
+        attrs.evolve(OLD, trading=TradingSettings(currency="EUR", paper_balance=Decimal(5))),
+        {"needs_restart": ["[trading] currency", "[trading] paper_balance"]},
+    ),
+    ("a limit", attrs.evolve(OLD, trading=TradingSettings(max_open_trades=1)), NOTHING),
     ("markets less", with_markets(OLD.markets[0]), {"removed_markets": ["ONE@b"]}),
     (
         "a market's own setting",

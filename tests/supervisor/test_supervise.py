@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from domain.errors import ConnectionLost, InvariantError, PermanentError, RejectedError
 from domain.states import ChildRow, Desired, State
 from supervisor.policy import RestartPolicy, SupervisionSettings
-from supervisor.supervise import Child, guarded, run_essential
+from supervisor.supervise import Child, guarded, run_beside, run_essential
 
 SETTINGS = SupervisionSettings(backoff_min_s=10.0, backoff_max_s=10.0, probe_every_s=60.0)
 HALF_A_DAY_S = 12 * 3600.0
@@ -493,6 +493,11 @@ async def test_an_essential_child_that_is_cancelled_gives_nothing_up(
         await run_essential("writer", RaisesInCleanUpOfANursery().run, reasons.append)
     assert scope.cancelled_caught
     assert reasons == []
+
+
+async def test_what_runs_beside_everything_else_ends_nothing_where_it_fails() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_beside, "warm up", FailsEachTime(ZeroDivisionError("bug")).run)
 
 
 # --- a fence round a call -----------------------------------------------------------------------------
