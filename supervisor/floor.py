@@ -110,7 +110,7 @@ class Floor:
     def open(self, hands: Hands) -> None:
         """Let trader and broker run."""
         self._hands = hands
-        self.limits.at(now_us())
+        self.limits.tell_later(now_us())
         hands.start("trader", self._run_trader)
         hands.start("broker", lambda: PaperBroker(self._broker).run())
 
@@ -366,6 +366,7 @@ class Floor:
         before, self._roster = self._roster, roster
         self.limits.wanted = limits_of(settings)
         self.trading.limits = self.limits.at(now_us())
+        self.limits.tell_later(now_us())
         account = self.trading.account
         # What a strategy that is gone wished for a moment ago is refused, not forgotten.
         plans = {} if roster is None else roster.plans()
