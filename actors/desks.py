@@ -1,23 +1,20 @@
-"""What the tree owns of trading over all runs of its actors: desks, the trader's mailbox, unkept rows."""
+"""What the tree owns of trading over all runs of its actors: the desks, and the trader's mailbox."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
-import trio
 
-from actors.mailbox import Answer, Mailbox
-from domain.errors import RetryableError
+from actors.mailbox import Mailbox
 from domain.gaps import Cause, Gap
 from domain.market import Tick
-from domain.messages import Answerable, KeepLedger
-from domain.trades import LedgerRow, Outcome, Position
+from domain.messages import Answerable
+from domain.trades import Outcome, Position
 from strategies.desk import RESTARTING, Desk, Seat, Wish
 from strategies.paper import PaperBook
 from strategies.strategy import SeenCandle
 
 TAIL_TICKS = 1_024  # kept while stored ones are read: what comes meanwhile goes on after them
-AGAIN_S = 1.0  # rows that could not be kept are offered again
 
 
 @attrs.frozen(kw_only=True)
@@ -102,7 +99,13 @@ class DeskPlace:
         if self._is_at_work:
             self._is_at_work = False
             self.desk.restart()
-        self.follow(())
+        if self.is_warm:
+            self.follow(())
+
+    def arrive(self, ticks: Sequence[Tick]) -> Tick:
+        """Take in the ticks of a message before anybody waits; return the first that is to be followed."""
+        self._incoming.extend(ticks)
+        return self._incoming[0]
 
     async def begin_with(self, tick: Tick) -> None:
         """Before the first tick, and the first one after we were away, show strategies stored candles.
@@ -115,9 +118,11 @@ class DeskPlace:
         if away and self.last_us >= 0:
             self.desk.restart()
             self.is_warm = False
-        if not self.is_warm:
+        while not self.is_warm:
+            asked = [seat.strategy for seat in self.desk.seats]
             await self.show_stored(self, min((gap.from_us for gap in away), default=tick.ts_us))
-            self.is_warm = True
+            # Those that took a seat meanwhile have seen nothing yet.
+            self.is_warm = list(map(id, asked)) == [id(seat.strategy) for seat in self.desk.seats]
 
     def show_candles(self, seat: Seat, candles: Sequence[SeenCandle]) -> None:
         """Show a strategy stored candles, unless its first tick has come, or it was replaced, meanwhile."""
@@ -161,7 +166,7 @@ class DeskPlace:
         """
         since_us = self.last_us if self.last_us >= 0 else ticks[0].ts_us - 1
         if self.recovering is None:
-            self.begin_recovery()
+            self.begin_recovery(since_us)
         self.is_tail_whole = False
         told = Gap(self.market, since_us, max(ticks[-1].ts_us, since_us) + 1, Cause.OVERFLOW)
         self.desk.gap(told)  # its book is an empty one meanwhile
@@ -189,9 +194,9 @@ class DeskPlace:
 
     # --- stored ticks -------------------------------------------------------------------------
 
-    def begin_recovery(self) -> None:
-        """Take the book out: it goes on by stored ticks from where it is, and has to catch up."""
-        self.recovers_from_us = self.last_us
+    def begin_recovery(self, since_us: int) -> None:
+        """Take the book out: it goes on by the ticks that are stored since, and has to catch up."""
+        self.recovers_from_us = since_us
         self.recovering, self.desk.book = self.desk.book, self.make_book()
         self.keep_tail()
 
@@ -256,66 +261,3 @@ class DeskPlace:
             self.box.mailbox.put_nowait(self._untold.popleft())
         if self._untold:
             self.box.wait(self)
-
-
-class Unkept:
-    """The ledger's rows that are not on disk yet, in their order. Owned by the tree.
-
-    They are offered to the writer as one lot, and the next lot only once that is answered: a row never
-    overtakes an earlier one of its trade. What cannot be kept is offered again, for ever.
-    """
-
-    def __init__(self, ledger: Mailbox[KeepLedger]) -> None:
-        self._ledger = ledger
-        self._rows: list[LedgerRow] = []
-        self._added = self._kept = 0
-        self._waits_since: float | None = None  # monotonic
-        self._changed = trio.Event()
-
-    def add(self, rows: Sequence[LedgerRow]) -> int:
-        """Add rows; return what `kept` and `has_kept` call them."""
-        if not self._rows and rows:
-            self._waits_since = trio.current_time()
-        self._rows += rows
-        self._added += len(rows)
-        self._notify()
-        return self._added
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def waits_s(self) -> float:
-        """How long the oldest of them has waited."""
-        return 0.0 if self._waits_since is None else trio.current_time() - self._waits_since
-
-    def has_kept(self, number: int) -> bool:
-        """Return whether these rows, and all before them, are on disk."""
-        return self._kept >= number
-
-    async def kept(self, number: int) -> None:
-        """Wait until they are."""
-        while not self.has_kept(number):
-            await self._changed.wait()
-
-    async def keep(self) -> None:
-        """Offer them to the writer, for ever."""
-        while True:
-            while not self._rows:
-                await self._changed.wait()
-            lot = tuple(self._rows)
-            answer = Answer[None]()
-            await self._ledger.put(KeepLedger(rows=lot, answer=answer))
-            try:
-                await answer.wait()
-            except RetryableError:
-                await trio.sleep(AGAIN_S)
-                continue
-            del self._rows[: len(lot)]
-            self._kept += len(lot)
-            self._waits_since = trio.current_time() if self._rows else None
-            self._notify()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()

@@ -73,13 +73,13 @@ class Market:
 
     async def _follow(self) -> None:
         while True:
-            ticks = await self._place.mailbox.get()
-            if self._place.desk is not None:
-                await self._place.desk.begin_with(ticks[0])
-            self.handle(ticks)
+            ticks, desk = await self._place.mailbox.get(), self._place.desk
+            if desk is not None:
+                await desk.begin_with(desk.arrive(ticks))  # where this run ends meanwhile, the next has them
+            self.handle(())
 
     def handle(self, ticks: Sequence[Tick]) -> None:
-        """Put the ticks of one message before the strategies, in order."""
+        """Put what has arrived, and these ticks, before the strategies, in order."""
         if self._place.desk is not None:
             self._place.desk.follow(ticks)
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from actors.desks import Acknowledged, Item, TraderBox, Unkept
+from actors.desks import Acknowledged, Item, TraderBox
 from actors.mailbox import Mailbox
+from actors.trade_talk import TradeTalk
+from actors.unkept import Unkept
 from domain.clock import now_us
 from domain.crash_points import crash_point
 from domain.messages import Answerable
-from domain.trades import LedgerRow, Order, OrderRefused, TradeOpened, TradeSettled
+from domain.trades import LedgerRow, Order, OrderRefused, Outcome, TradeOpened, TradeSettled
 from strategies.desk import Wish
 from strategies.risk import Conditions
 from strategies.trading import Trading
@@ -25,8 +27,9 @@ DURABLE_WITHIN_S = 1.0  # DESIGN §5: an intent that is not on disk by then is n
 class TraderPlace:
     """All that outlives a trader's runs. Owned by the tree.
 
-    `intended` are approved orders that are not on disk yet, `due` those that wait for the broker's
-    mailbox. `handled` is called after each lot, `tell` with its rows.
+    `taken` is what it took out of its mailbox and is not through with, `intended` are approved orders
+    that are not on disk yet, `due` those that wait for the broker's mailbox. `handled` is called after
+    each lot.
     """
 
     box: TraderBox
@@ -35,14 +38,18 @@ class TraderPlace:
     broker: Mailbox[Order]
     conditions: Callable[[Wish], Conditions]
     handled: Callable[[], None]
-    tell: Callable[[Sequence[LedgerRow]], None]
+    taken: deque[Item] = attrs.field(factory=deque)
     intended: deque[Order] = attrs.field(factory=deque)
     due: deque[Order] = attrs.field(factory=deque)
+    talk: TradeTalk = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.talk = TradeTalk(self.trading)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no order waits here."""
-        return not self.intended and not self.due
+        """Whether nothing waits here."""
+        return not (self.taken or self.intended or self.due)
 
 
 class Trader:
@@ -61,33 +68,31 @@ class Trader:
     async def run(self) -> None:
         """Decide and keep, for ever."""
         place = self._place
-        self._refuse(place.due, cause="not_sent", detail="the trader was started over")
-        self._refuse(place.intended, cause="not_sent", detail="the trader was started over")
+        for orders in (place.due, place.intended):
+            if orders:
+                self._refuse(orders, cause="not_sent", detail="the trader was started over")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(place.unkept.keep, name="trader/keep")
             nursery.start_soon(self._hand_on, name="trader/orders")
             while True:
-                await self._serve(await self._take())
+                if not place.taken:  # a crash leaves some
+                    await self._take()
+                await self._serve()
 
-    async def _take(self) -> Sequence[Item]:
+    async def _take(self) -> None:
         """Wait for something, and take all there is."""
-        mailbox = self._place.box.mailbox
-        items = [await mailbox.get()]
+        mailbox, taken = self._place.box.mailbox, self._place.taken
+        taken.append(await mailbox.get())
         with contextlib.suppress(trio.WouldBlock):
-            while len(items) < mailbox.bound:
-                items.append(mailbox.get_nowait())
+            while len(taken) < mailbox.bound:
+                taken.append(mailbox.get_nowait())
         self._place.box.make_room()
-        return items
 
-    async def _serve(self, items: Sequence[Item]) -> None:
+    async def _serve(self) -> None:
         """Decide on all, keep all in one lot, and give the orders to the broker once they are on disk."""
         place = self._place
         answers: list[Answerable] = []
-        rows = self.handle(items, answers)
-        if not rows:
-            return
-        number = place.unkept.add(rows)
-        place.tell(rows)
+        number = self.handle(answers)
         place.handled()
         if not answers and not place.intended:
             return
@@ -95,7 +100,8 @@ class Trader:
             await place.unkept.kept(number)
         if not place.unkept.has_kept(number):
             detail = f"its intent was not on disk within {DURABLE_WITHIN_S:g} s"
-            self._refuse(place.intended, cause="not_durable", detail=detail)
+            if place.intended:
+                self._refuse(place.intended, cause="not_durable", detail=detail)
             return  # who waits for an answer has a deadline of its own
         for answer in answers:
             answer.set(None)
@@ -115,37 +121,48 @@ class Trader:
                 await self._place.broker.put(due[0])
                 due.popleft()
 
-    def handle(self, items: Sequence[Item], answers: list[Answerable]) -> Sequence[LedgerRow]:
-        """Decide on wishes and take note of outcomes, in order; return the rows that say so.
+    def handle(self, answers: list[Answerable]) -> int:
+        """Decide on what was taken and take note of outcomes, in order; return what their rows are called.
 
-        Orders are added to those intended; whoever is to hear that its outcome is kept, to `answers`.
+        Each leaves its rows before the next one's turn, so that a crash forgets none but its own. Orders
+        are added to those intended; whoever is to hear that its outcome is kept, to `answers`.
         """
-        place, rows = self._place, list[LedgerRow]()
-        for item in items:
-            match item:
-                case Wish():
-                    decided = place.trading.decide(item, place.conditions(item))
-                    rows += decided.rows
-                    if decided.order is not None:
-                        crash_point("trade.decided")
-                        place.intended.append(decided.order)
-                case Acknowledged(outcome=outcome, answer=answer):
-                    rows += place.trading.take(outcome)
-                    answers.append(answer)
-                case _:
-                    rows += place.trading.take(item)
-                    if type(item) in CRASH_POINTS:
-                        crash_point(CRASH_POINTS[type(item)])
+        place, number = self._place, 0
+        while place.taken:
+            item = place.taken.popleft()
+            rows = self._decide(item) if isinstance(item, Wish) else self._note(item, answers)
+            number = place.unkept.add(rows)
+        return number
+
+    def _decide(self, wish: Wish) -> Sequence[LedgerRow]:
+        place = self._place
+        decided = place.trading.decide(wish, place.conditions(wish))
+        if decided.refused is not None:
+            place.talk.refused(wish, decided.refused)
+            return decided.rows if place.unkept.has_room else ()
+        if decided.order is not None:
+            crash_point("trade.decided")
+            place.intended.append(decided.order)
+        return decided.rows
+
+    def _note(self, item: Outcome | Acknowledged, answers: list[Answerable]) -> Sequence[LedgerRow]:
+        outcome = item.outcome if isinstance(item, Acknowledged) else item
+        rows = self._take_note(outcome)
+        if isinstance(item, Acknowledged):
+            answers.append(item.answer)
+        elif type(outcome) in CRASH_POINTS:
+            crash_point(CRASH_POINTS[type(outcome)])
+        return rows
+
+    def _take_note(self, outcome: Outcome) -> Sequence[LedgerRow]:
+        rows = self._place.trading.take(outcome)
+        self._place.talk.happened(outcome)
         return rows
 
     def _refuse(self, orders: deque[Order], *, cause: str, detail: str) -> None:
         """Refuse what no broker has got: it never will."""
-        rows: list[LedgerRow] = []
         while orders:
             trade = orders.popleft().position.trade
             refused = OrderRefused(trade_id=trade.id, at_us=now_us(), cause=cause, detail=detail)
-            rows += self._place.trading.take(refused)
-        if rows:
-            self._place.unkept.add(rows)
-            self._place.tell(rows)
-            self._place.handled()
+            self._place.unkept.add(self._take_note(refused))
+        self._place.handled()

@@ -34,8 +34,9 @@ class Event(enum.StrEnum):
     RELOAD = "reload"  # the settings were read again, or could not be
     CONTROL = "control"  # somebody asked for something over the control socket
     STRATEGY = "strategy"  # a strategy was set aside on a market, and why, or starts cold
-    TRADE = "trade"  # a trade opened, or came to its end
-    TRADER = "trader"  # trades of before are known, new ones may be opened
+    TRADER = "trader"  # trades of before are known, new ones may be opened; or a pause after losses begins
+    TRADE = "trade"  # a trade is open, has ended, or could not be opened
+    SIGNAL = "signal"  # a limit refused what a strategy wished for; the same again is folded
     DESIRED = "desired"  # what is wanted changed: market stopped, drain, kill switch
     STATUS = "status"  # one line per child, on SIGUSR1
     SETTINGS = "settings"  # something about the settings the operator should know

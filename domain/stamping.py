@@ -29,9 +29,13 @@ class Stamper:
     _in_a_row: int = 0
 
     def remember(self, last: Tick) -> None:
-        """Go on after the last tick of an earlier run; no effect after the first of this one."""
+        """Go on after the last tick of an earlier run; no effect after the first of this one.
+
+        The number of an imported one is not the venue's.
+        """
         if self.last_ts_us < 0:
-            self.last_ts_us, self.last_seq = last.ts_us, last.seq
+            self.last_ts_us = last.ts_us
+            self.last_seq = -1 if last.source == "imported" else last.seq
             self._numbers = {last.ts_us: last.seq}
 
     def stamp(self, update: PriceUpdate, *, received_us: int) -> Tick | None:

@@ -18,6 +18,7 @@ from strategies.stake import Stake
 from strategies.standing import Standing
 
 MINUTE_US = 60 * SECOND_US
+NO_PRICE_MS = 10**12  # the age of a price that never came: older than any
 
 
 class Reason(enum.StrEnum):
@@ -140,6 +141,8 @@ def _by_the_market(limits: Limits, conditions: Conditions) -> Objections:
         yield Refused(reason=Reason.GAP, text="prices are missing right now")
     if conditions.price_age_ms > conditions.stale_after_ms:
         text = f"the price is {conditions.price_age_ms} ms old, allowed are {conditions.stale_after_ms}"
+        if conditions.price_age_ms == NO_PRICE_MS:
+            text = "there has been no price yet"
         yield Refused(reason=Reason.STALE_PRICE, text=text)
     payout, least = conditions.payout_percent, limits.min_payout_percent
     if payout is None:

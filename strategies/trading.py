@@ -27,7 +27,7 @@ from strategies.limits import Limits
 from strategies.positions import NO_SIGNAL, Positions
 from strategies.risk import Approved, Conditions, Reason, Refused, Request
 from strategies.stake import Plan, Stake, next_stake, still_committed
-from strategies.standing import Purse, Standing
+from strategies.standing import Purse, Standing, end_us, is_lost
 from strategies.steps import step_of
 
 # An intent has a second until it is on disk; a second more is for who waits before it.
@@ -181,6 +181,16 @@ class Trading:
     def blocks(self, market: str, *, now_us: int, conditions: Conditions) -> list[Refused]:
         """Return everything that blocks entries on a market now, whichever strategy asks."""
         return list(risk.blocks(self.limits, self._standing(market, now_us=now_us), conditions))
+
+    def pause_begun(self, position: Position) -> int | None:
+        """Return until when no trade is opened because of this trade's end, None where it pauses nothing."""
+        if is_lost(position) is not True:
+            return None
+        ended_us = end_us(position)
+        standing = self._standing("", now_us=ended_us)
+        run, most = standing.losing_run, self.limits.max_losses_in_a_row
+        is_last = bool(run) and run[-1] == ended_us and len(run) % most == 0
+        return risk.paused_until_us(self.limits, standing) if is_last else None
 
     def figures(self, now_us: int) -> dict[str, Any]:
         """Return what status shows of it, as JSON takes it: money as text, times in microseconds."""

@@ -95,7 +95,7 @@ class Daemon:
         """On a first start remember that nothing is held back; else distrust a missing memory."""
         if self.has_memory and (self.tree.state_dir / desired.FILE_NAME).exists():
             return
-        wanted = self.tree.desired
+        wanted, self.tree.keeper.is_held = self.tree.desired, False
         if not self.has_memory and contact is not Contact.FRESH:
             reason = f"{desired.FILE_NAME} is missing, and the database is not new ({contact.value})"
             wanted.drain, wanted.kill_switch = True, desired.cautious(reason).kill_switch

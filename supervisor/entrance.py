@@ -55,32 +55,30 @@ class Entrance:
 
     def open(self, roster: "Roster | None") -> None:
         """Open the floor, and let every market have its desk."""
-        from supervisor.floor import Floor, Hands
+        from supervisor.desk_keeper import Stored
+        from supervisor.floor import Floor, Hands, Surroundings
         from supervisor.ledger import Ledger
         from supervisor.outside import Outside
         from supervisor.terms import currency_of
 
-        tree = self._tree
+        tree, ledger = self._tree, Ledger(self._tree)
         currency = currency_of(tree.settings.trading)
-        self.floor = Floor(
-            settings=tree.settings,
-            roster=roster,
+        around = Surroundings(
             keeper=tree.keeper,
             inbox=tree.inbox,
             outside=Outside(venues=tree.venues, markets=tree.markets, currency=currency),
+            hands=Hands(
+                start=tree.start_helper,
+                soon=tree.soon,
+                stop_market=lambda market: stop_market(tree.markets[market]),
+            ),
         )
-        ledger = Ledger(tree, self.floor)
-        hands = Hands(
-            start=tree.start_helper,
-            soon=tree.soon,
-            stop_market=lambda market: stop_market(tree.markets[market]),
-            lost=ledger.lost,
-            show_stored=ledger.show_stored,
-        )
-        self.floor.open(hands)
+        stored = Stored(lost=ledger.lost, show=ledger.show_stored)
+        floor = self.floor = Floor(settings=tree.settings, roster=roster, around=around, stored=stored)
+        floor.open()
         for branch in tree.markets.values():
-            branch.place.desk = self.floor.seat(branch.spec, tracker=branch.port.gaps)
-        tree.start_helper("ledger", ledger.run)
+            branch.place.desk = floor.desks.seat(branch.spec, tracker=branch.port.gaps)
+        tree.start_helper("ledger", partial(ledger.run, floor))
 
     async def _look(self) -> None:
         await self._tree.writer.recovered()
@@ -106,7 +104,7 @@ class Entrance:
 
     def seat(self, spec: MarketSpec, *, tracker: GapTracker) -> "DeskPlace | None":
         """Return the desk of a market that is added, where something is traded on it."""
-        return None if self.floor is None else self.floor.seat(spec, tracker=tracker)
+        return None if self.floor is None else self.floor.desks.seat(spec, tracker=tracker)
 
     def leave(self, market: str) -> None:
         """A market is removed."""
@@ -116,7 +114,7 @@ class Entrance:
     def gap(self, gap: Gap) -> None:
         """Take note of a gap that has ended."""
         if self.floor is not None:
-            self.floor.gap(gap)
+            self.floor.desks.gap(gap)
 
     def lost(self, place: MarketPlace, ticks: list[Tick]) -> None:
         """A market's mailbox was full: its strategies hear of a gap, its trades go on by what is stored."""

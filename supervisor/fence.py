@@ -5,6 +5,7 @@ waits inside C (one huge multiplication) cannot be interrupted; the service mana
 """
 
 import resource
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,8 +16,9 @@ import attrs
 
 from domain.errors import StrategyOverran
 from strategies.desk import Seat
+from strategies.strategy import Strategy
 from supervisor import signals
-from supervisor.supervise import failure_of
+from supervisor.supervise import failure_of, words_of
 
 ENDS_WITHIN_S = 1.0  # a call that takes longer is taken for an endless loop
 LOADS_WITHIN_S = 10.0  # a user's file: it may import a large library on a slow disk
@@ -26,20 +28,22 @@ LAST_CALLS, SLOW_CALLS = 10, 3  # slow so often in so many is not bad luck
 
 
 class _Clock:
-    """What a call costs: time on the wall, our own processor time, and how often we gave it away."""
+    """What a call costs: time on the wall, processor time, and how often we gave the processor away."""
 
-    __slots__ = ("_cpu_s", "_waits", "_wall_s")
+    __slots__ = ("_all_cpu_s", "_cpu_s", "_waits", "_wall_s")
 
     def __init__(self) -> None:
         self._wall_s = time.perf_counter()
         self._cpu_s = time.thread_time()
+        self._all_cpu_s = time.process_time()
         self._waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
     def slow_ms(self) -> float:
         """Return how long it took where that was too long, else 0.
 
         Time in which the system ran somebody else is not the strategy's: what it computed is, and
-        what it slept or waited for.
+        what it slept or waited for. Of that wait, what our other threads computed is not either: it
+        had to give the interpreter to them.
         """
         took_s = time.perf_counter() - self._wall_s
         if took_s <= SLOW_S:
@@ -48,7 +52,8 @@ class _Clock:
         if cpu_s > SLOW_S:
             return cpu_s * 1_000
         has_waited = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > self._waits
-        return took_s * 1_000 if has_waited else 0.0
+        waited_s = took_s - (time.process_time() - self._all_cpu_s)
+        return waited_s * 1_000 if has_waited and waited_s > SLOW_S else 0.0
 
 
 @attrs.define(eq=False)
@@ -74,13 +79,15 @@ class Fence:
         except StrategyOverran:
             self._set_aside(seat, f"did not return within {ENDS_WITHIN_S:g} s")
             return None
+        except KeyboardInterrupt as error:  # not a Ctrl-C: the daemon has a handler of its own for that
+            failure = error
         finally:
             signals.stop_alarm()
         if failure is not None:
-            self._set_aside(seat, _text(failure))
+            self._set_aside(seat, _text(failure, type(seat.strategy)))
             return None
         asked = arguments[0] if arguments and callable(arguments[0]) else method
-        slow = self._count((seat.market, seat.name, asked.__name__), clock.slow_ms())
+        slow = self._count((seat.market, seat.name, _name(asked)), clock.slow_ms())
         if slow:
             self._set_aside(seat, slow)
         return results[0]
@@ -145,10 +152,18 @@ def _ring(frame: FrameType | None) -> None:
         outer = outer.f_back
 
 
-def _text(error: BaseException) -> str:
-    """Return what an exception says, with the last place in the code it passed."""
-    place, step = "", error.__traceback__
+def _name(method: Callable[..., Any]) -> str:
+    return str(getattr(method, "__name__", type(method).__name__))  # a `partial` has none
+
+
+def _text(error: BaseException, cls: type[Strategy]) -> str:
+    """Return what an exception says, with the last place it passed in the strategy's own file, if any."""
+    own = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    step, place, place_in_own = error.__traceback__, "", ""
     while step is not None:
-        name = step.tb_frame.f_code.co_filename.rpartition("/")[2]
-        place, step = f" at {name}:{step.tb_lineno}", step.tb_next
-    return f"{type(error).__name__}: {error}{place}"
+        name = step.tb_frame.f_code.co_filename
+        place = f" at {name.rpartition('/')[2]}:{step.tb_lineno}"
+        if name == own:
+            place_in_own = place
+        step = step.tb_next
+    return f"{type(error).__name__}: {words_of(error)}{place_in_own or place}"

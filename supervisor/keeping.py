@@ -14,10 +14,14 @@ from supervisor.desired import DesiredState, KillSwitch
 
 
 class Keeper:
-    """What is wanted, and its file. One in the tree; who changes a wish saves it."""
+    """What is wanted, and its file. One in the tree; who changes a wish saves it.
+
+    While `is_held` nothing is written: whether a missing file is a first start or a loss is not known yet.
+    """
 
     def __init__(self, *, state_dir: Path, wanted: DesiredState) -> None:
         self.wanted = wanted
+        self.is_held = False
         self._state_dir = state_dir
         self._saving = trio.CapacityLimiter(1)  # a thread that a hung disk keeps holds up the next save only
 
@@ -41,6 +45,8 @@ class Keeper:
 
     async def save(self) -> bool:
         """Put what is wanted on disk; return False, and say so, where that fails."""
+        if self.is_held:
+            return False  # saved with all else once it is known
         snapshot = attrs.evolve(
             self.wanted, stopped=list(self.wanted.stopped), started=list(self.wanted.started)
         )

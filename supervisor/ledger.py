@@ -67,9 +67,8 @@ class Ledger:
     traded. Then for each desk that misses ticks: those that are stored.
     """
 
-    def __init__(self, tree: "Tree", floor: "Floor") -> None:
+    def __init__(self, tree: "Tree") -> None:
         self._tree = tree
-        self._floor = floor
         self._is_told = False
         self._lost: dict[str, DeskPlace] = {}
         self._changed = trio.Event()
@@ -81,11 +80,11 @@ class Ledger:
         self._lost[place.market] = place
         self._changed.set()
 
-    async def run(self) -> None:
+    async def run(self, floor: "Floor") -> None:
         """Read what is wanted, for ever."""
         await self._tree.writer.recovered()
         if not self._is_told:
-            await self._tell()
+            await self._tell(floor)
             self._is_told = True
         while True:
             while self._lost:
@@ -113,13 +112,12 @@ class Ledger:
 
     # --- trades of before ---------------------------------------------------------------------
 
-    async def _tell(self) -> None:
+    async def _tell(self, floor: "Floor") -> None:
         mode = Mode(self._tree.settings.trading.mode)
         known = await self._read(partial(Known.read, mode=mode))
-        floor = self._floor
         floor.remember(known)
         for position in known.under_way:
-            place = floor.desk_of(position.trade.market)
+            place = floor.desks.of(position.trade.market)
             if position.state is TradeState.INTENDED:
                 place.tell([_never_sent(position)])
                 continue

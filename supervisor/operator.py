@@ -92,7 +92,7 @@ class Operator:
     def _restart(self, market: str) -> None:
         if self._tree.floor is not None:
             self._tree.floor.go_on(market)
-            self._tree.floor.give_another_chance(market)
+            self._tree.floor.desks.renew(self._tree.markets[market].spec)
         restart_market(self._tree.markets[market])
 
     # --- why nothing is traded ----------------------------------------------------------------
@@ -107,7 +107,7 @@ class Operator:
             block = {"reason": "no_strategies", "text": "no market of the settings has strategies"}
             return {"market": market, "blocks": [block], "strategies": [], "limits": {}}
         blocks = [{"reason": each.reason.value, "text": each.text} for each in floor.blocks(market)]
-        strategies = floor.strategies_on(market)
+        strategies = floor.desks.rows(market)
         if not strategies:
             blocks.insert(0, {"reason": "no_strategies", "text": f"{market} has no strategies"})
         return {

@@ -13,7 +13,7 @@ from domain.instruments import Catalog
 from domain.market import split_market_id
 from domain.states import Desired
 from strategies.paper import Offer
-from strategies.risk import Conditions
+from strategies.risk import NO_PRICE_MS, Conditions
 from supervisor.branches import MarketBranch, VenueBranch
 from venues.protocol import PAPER_CONTRACT
 
@@ -82,7 +82,7 @@ class Outside:
         """Return how old a market's last price is by now; of one without a price, older than any."""
         branch = self.markets.get(market)
         last_us = None if branch is None else branch.port.row.last_tick_us
-        return 10**12 if last_us is None else max(0, now_us() - last_us) // 1_000
+        return NO_PRICE_MS if last_us is None else max(0, now_us() - last_us) // 1_000
 
     def silence(self, market: str, *, tracker: GapTracker | None, last_us: int) -> Silence:
         """Return the gap that a market is in, if it is. One that is gone is in one since its last price."""

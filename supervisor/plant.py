@@ -104,6 +104,7 @@ def _plant(plan: Plan, reread: Callable[[], Settings] | None) -> Daemon:
         recorder=_recorder(plan.settings),
         config=plan.config,
     )
+    tree.keeper.is_held = remembered is None
     tree.pause = Pause(wait_s=plan.life.pause_s, bad_ends=plan.life.bad_ends)
     logs.record_events(tree.inbox.events)
     _say_hello(plan)

@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.clock import as_text
 from strategies.desk import Seat
-from supervisor.supervise import failure_of
+from supervisor.supervise import failure_of, words_of
 
 
 def set_aside_at_fault(seat: Seat, method: Callable[..., Any], *arguments: Any) -> Any:
@@ -16,7 +16,7 @@ def set_aside_at_fault(seat: Seat, method: Callable[..., Any], *arguments: Any) 
     if failure is None:
         return results[0]
     at_us = seat.view.ts_us
-    seat.set_aside = f"at {as_text(at_us)}: {type(failure).__name__}: {failure}{_place_of(failure)}"
+    seat.set_aside = f"at {as_text(at_us)}: {type(failure).__name__}: {words_of(failure)}{_place_of(failure)}"
     return None
 
 

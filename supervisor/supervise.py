@@ -8,12 +8,13 @@ from typing import ParamSpec, TypeVar
 import attrs
 import trio
 
-from domain.errors import InvariantError, MarketdError
+from domain.errors import InvariantError, MarketdError, StrategyOverran
 from domain.events import Event, emit
 from domain.states import ChildRow, Desired, State
 from supervisor.policy import Blame, Decision, RestartPolicy, blame, worst
 
 TRACEBACK_CHARACTERS = 4_000  # the end of a traceback is the part that tells
+MOST_WORDS = 500  # characters of a user's exception
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -35,12 +36,24 @@ async def outcome_of(name: str, run: Callable[[], Awaitable[None]]) -> Exception
 
 
 def failure_of(call: Callable[[], object]) -> BaseException | None:
-    """Call something of a user's, such as a strategy; return what it failed with, None where it did not."""
+    """Call something of a user's, such as a strategy; return what it failed with, None where it did not.
+
+    It waits for nothing of ours, so whatever it raises is its own: only Ctrl-C and the alarm are not.
+    """
     try:
         call()
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, StrategyOverran):
+        raise
+    except BaseException as error:  # also `asyncio.CancelledError` and the like
         return error
     return None
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an exception of a user's code says, cut short; its `__str__` may fail too."""
+    said: list[str] = []
+    failure = failure_of(lambda: said.append(str(error)))
+    return said[0][:MOST_WORDS] if failure is None else "(it cannot say what)"
 
 
 def guarded(

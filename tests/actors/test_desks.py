@@ -1,21 +1,14 @@
-from collections.abc import Callable
-
 import attrs
 import pytest
 import trio
 from dealing import MARKET, EveryCandle, gap_of, sent, tick_at, us
 from desks import Told, told_by
-from ledgers import a_signal
-from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.desks import Unkept
-from actors.mailbox import Mailbox
-from domain.errors import JournalFull
+from actors.desks import DeskPlace
 from domain.gaps import Cause, Gap
 from domain.market import Tick
-from domain.messages import KeepLedger
 from domain.trades import OrderRefused, TradeOpened, TradeSettled, TradeState
-from strategies.desk import Wish
+from strategies.desk import Desk, Wish, no_fence
 
 RISE = {1: 1.0, 11: 1.1, 21: 1.2, 31: 1.3}
 
@@ -92,6 +85,22 @@ async def test_after_we_were_away_strategies_start_over_with_candles_from_before
     assert asked == [us(1)]
     assert told.notes is not before
     assert [tick.ts_us for tick in told.notes.ticks] == [us(100)]
+
+
+async def test_who_takes_a_seat_while_candles_are_read_is_shown_them_too() -> None:
+    asked: list[int] = []
+
+    async def note(place: DeskPlace, _: int) -> None:
+        await trio.lowlevel.checkpoint()
+        asked.append(len(asked))
+        if len(asked) == 1:  # settings are read again
+            seats = [attrs.evolve(seat) for seat in place.desk.seats]
+            place.replace(Desk(market=MARKET, seats=seats, book=place.desk.book, fence=no_fence))
+
+    told = told_by(show_stored=note, is_warm=False)
+    await told.place.begin_with(tick_at(1, 1.0))
+    assert asked == [0, 1]
+    assert told.place.is_warm
 
 
 # --- crashes of the market's actor ----------------------------------------------------------------
@@ -195,6 +204,12 @@ def test_strategies_are_told_of_a_gap_where_ticks_were_lost() -> None:
     assert told.lost == [told.place]
 
 
+def test_what_is_lost_before_the_first_tick_is_read_from_there_and_not_from_the_beginning() -> None:
+    told = told_by()
+    told.place.dropped([tick_at(7, 1.0), tick_at(8, 1.0)])
+    assert told.place.recovers_from_us == us(7) - 1
+
+
 def test_a_trade_ends_by_the_ticks_that_were_lost_once_they_are_read() -> None:
     told = told_by()
     lost = lose(told)
@@ -240,80 +255,3 @@ def test_more_than_can_be_kept_meanwhile_is_read_again() -> None:
     told.place.keep_tail()
     show(told, {14 + number / 100: 1.0 for number in range(1_100)})
     assert not told.place.end_recovery()
-
-
-# --- rows that are not on disk yet ----------------------------------------------------------------
-
-SIGNALS = [a_signal(number) for number in range(6)]
-
-
-@attrs.define
-class PlaysWriter:
-    """Takes what is offered; answers as the test says."""
-
-    box: Mailbox[KeepLedger] = attrs.field(factory=lambda: Mailbox(name="writer/money", bound=10))
-    offers: list[KeepLedger] = attrs.field(factory=list)
-
-    async def run(self, answer: Callable[[KeepLedger], None]) -> None:
-        while True:
-            offer = await self.box.get()
-            self.offers.append(offer)
-            answer(offer)
-
-
-def keeps(offer: KeepLedger) -> None:
-    offer.answer.set(None)
-
-
-def says_nothing(_: KeepLedger) -> None:
-    pass
-
-
-async def test_rows_are_kept_in_their_order(autojump_clock: MockClock) -> None:
-    writer = PlaysWriter()
-    unkept = Unkept(writer.box)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run, keeps)
-        nursery.start_soon(unkept.keep)
-        for signal in SIGNALS:
-            await unkept.kept(unkept.add([signal]))
-        nursery.cancel_scope.cancel()
-    assert [row for offer in writer.offers for row in offer.rows] == SIGNALS
-    assert len(unkept) == 0
-
-
-async def test_what_cannot_be_kept_is_offered_again_with_what_came_since(autojump_clock: MockClock) -> None:
-    writer, refusals = PlaysWriter(), iter([True, True])
-    unkept = Unkept(writer.box)
-
-    def answer(offer: KeepLedger) -> None:
-        if next(refusals, False):
-            offer.answer.fail(JournalFull("no room"))
-        else:
-            offer.answer.set(None)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run, answer)
-        nursery.start_soon(unkept.keep)
-        unkept.add(SIGNALS[:2])
-        await wait_all_tasks_blocked()
-        with trio.fail_after(60):
-            await unkept.kept(unkept.add(SIGNALS[2:]))
-        nursery.cancel_scope.cancel()
-    assert [list(offer.rows) for offer in writer.offers] == [SIGNALS[:2], SIGNALS, SIGNALS]
-
-
-async def test_no_row_is_offered_while_an_earlier_one_is_not_answered(autojump_clock: MockClock) -> None:
-    writer = PlaysWriter()
-    unkept = Unkept(writer.box)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run, says_nothing)
-        nursery.start_soon(unkept.keep)
-        unkept.add(SIGNALS[:1])
-        await wait_all_tasks_blocked()
-        unkept.add(SIGNALS[1:])
-        await trio.sleep(30)
-        assert unkept.waits_s >= 30
-        nursery.cancel_scope.cancel()
-    assert len(writer.offers) == 1
-    assert len(unkept) == len(SIGNALS)

@@ -416,6 +416,23 @@ async def test_a_market_that_crashed_attaches_again_without_a_second_subscribe(
     assert [tick.seq for tick in feed.recorded()] == [7]
 
 
+async def test_ticks_that_waited_for_stored_candles_are_not_lost_where_the_market_starts_over(
+    autojump_clock: MockClock,
+) -> None:
+    waits = [trio.sleep_forever, trio.lowlevel.checkpoint]
+
+    async def show_stored(*_: object) -> None:
+        await waits.pop(0)()
+
+    told = told_by(market=EURUSD, show_stored=show_stored, is_warm=False)
+    place = attrs.evolve(make_feed("EURUSDT").market_place("EURUSDT"), desk=told.place)
+    for number in (1, 2):
+        place.mailbox.put_nowait([tick(number)])
+        with trio.move_on_after(1.0):
+            await Market(place).run()
+    assert told.notes.ticks == [tick(1), tick(2)]
+
+
 async def test_a_market_that_was_stopped_and_started_is_subscribed_anew(patient_clock: MockClock) -> None:
     venue = AnswersLikeBinance()
     async with serving(venue) as url, trio.open_nursery() as nursery:

@@ -190,7 +190,7 @@ async def test_where_prices_come_nothing_is_void() -> None:
 
 async def test_while_stored_ticks_are_looked_through_nothing_is_void() -> None:
     one, expires_us = with_open_trade()
-    one.told.place.begin_recovery()
+    one.told.place.begin_recovery(0)
     one.silence = silent(until_us=expires_us + us(60))
     PaperBroker(one.place).look()
     assert one.told.items() == []

@@ -10,9 +10,10 @@ import trio
 from dealing import MARKET, RULES, UNDER_WAY_US, us
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.desks import Acknowledged, Item, TraderBox, Unkept
+from actors.desks import Acknowledged, Item, TraderBox
 from actors.mailbox import Answer, Mailbox
 from actors.trader import DURABLE_WITHIN_S, Trader, TraderPlace
+from actors.unkept import Unkept
 from domain.errors import InvariantError, JournalFull
 from domain.messages import KeepLedger
 from domain.trades import (
@@ -60,7 +61,6 @@ class Played:
     place: TraderPlace
     ledger: Mailbox[KeepLedger]
     handled: list[None]
-    told: list[LedgerRow]
 
     @property
     def trading(self) -> Trading:
@@ -92,7 +92,6 @@ class Played:
 def played(*, bound: int = 100, orders: int = 16, conditions: Conditions = GOOD) -> Played:
     account = Account(mode=Mode.PAPER, currency="USD", plans={"test": Plan(fixed=Decimal(10))})
     ledger, handled = Mailbox[KeepLedger](name="writer/money", bound=100), list[None]()
-    told: list[LedgerRow] = []
     place = TraderPlace(
         box=TraderBox(mailbox=Mailbox(name="trader", bound=bound), refused=deque[Wish]().append),
         trading=Trading(account=account, limits=MANY, balance=Decimal(10_000)),
@@ -100,9 +99,8 @@ def played(*, bound: int = 100, orders: int = 16, conditions: Conditions = GOOD)
         broker=Mailbox(name="broker", bound=orders),
         conditions=lambda _: conditions,
         handled=lambda: handled.append(None),
-        tell=told.extend,
     )
-    return Played(place=place, ledger=ledger, handled=handled, told=told)
+    return Played(place=place, ledger=ledger, handled=handled)
 
 
 @asynccontextmanager
@@ -135,7 +133,6 @@ async def test_an_order_goes_out_once_its_intent_is_on_disk(autojump_clock: Mock
         [order] = one.take_orders()
         assert order.position.state is TradeState.INTENDED
         assert [type(row).__name__ for row in rows] == ["Signal", "Trade", "TradeEvent"]
-        assert one.told == rows
 
 
 async def test_what_waits_is_decided_and_kept_together(autojump_clock: MockClock) -> None:
@@ -336,3 +333,32 @@ async def test_an_outcome_of_a_trade_that_nobody_knows_crashes_it(autojump_clock
     one.put(OrderRefused(trade_id=7, at_us=0, cause="no_price"))
     with pytest.RaisesGroup(InvariantError):
         await Trader(one.place).run()
+
+
+async def test_a_crash_forgets_only_what_it_was_at(autojump_clock: MockClock) -> None:
+    one = played()
+    fault = OrderRefused(trade_id=7, at_us=0, cause="no_price")
+    one.put(wish_at(1), fault, wish_at(2))
+    with pytest.RaisesGroup(InvariantError):
+        await Trader(one.place).run()
+    async with at_work(one):
+        rows = await one.keep()
+        while one.ledger.used:
+            rows += await one.keep()
+        signals = [row.ts_us for row in rows if isinstance(row, Signal)]
+        assert signals == [us(1), us(2)]
+        last = {row.signal_id: row.state for row in rows if isinstance(row, Trade)}
+        assert list(last.values()) == ["refused", "intended"]  # the first had no chance to go out
+        assert [order.position.ts_us for order in one.take_orders()] == [us(2)]
+
+
+async def test_refused_signals_pile_up_only_so_far_while_nothing_can_be_kept(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.unkept.MOST_UNKEPT", 3)
+    one = played(conditions=attrs.evolve(GOOD, is_draining=True))
+    async with at_work(one):
+        for at_s in range(1, 11):
+            one.put(wish_at(at_s))
+            await wait_all_tasks_blocked()
+        assert len(one.place.unkept) == 3

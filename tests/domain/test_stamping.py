@@ -122,6 +122,13 @@ def test_what_the_run_before_had_is_a_duplicate() -> None:
     assert stamp(stamper, seq=8).seq == 8
 
 
+def test_the_number_of_an_imported_tick_makes_no_live_one_a_duplicate() -> None:
+    stamper = Stamper(market=MARKET)
+    stamper.remember(Tick(MARKET, NOON, 5_000_000, 1.1, None, None, None, NOON, "imported"))
+    assert stamp(stamper, seq=7).seq == 7
+    assert stamper.stamp(update(seq=7), received_us=NOON) is None
+
+
 def test_numbers_of_equal_times_go_on_after_the_run_before() -> None:
     assert stamp(remembering(seq=7), ts_us=NOON).seq == 8
 

@@ -55,7 +55,8 @@ def test_simulation_needs_nothing_and_ends_cleanly_on_ctrl_c(workshop: Workshop)
 
 def test_first_start_holds_nothing_back(database: AnyDatabase, start: Start) -> None:
     daemon, _ = start(database)
-    assert daemon.status()["trading"] == {"drain": False, "kill_switch": None}
+    trading = daemon.status()["trading"]
+    assert (trading["drain"], trading["kill_switch"]) == (False, None)
 
 
 def test_lost_memory_beside_data_holds_trading_back(

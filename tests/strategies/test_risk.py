@@ -13,7 +13,17 @@ from domain.contracts import ContractRules, OpensAt, Tie
 from domain.trades import Position, TradeState
 from strategies.limits import Limits
 from strategies.positions import Positions
-from strategies.risk import Approved, Conditions, Reason, Refused, Request, Verdict, blocks, decide
+from strategies.risk import (
+    NO_PRICE_MS,
+    Approved,
+    Conditions,
+    Reason,
+    Refused,
+    Request,
+    Verdict,
+    blocks,
+    decide,
+)
 from strategies.stake import Martingale, Plan, Stake, next_stake
 from strategies.standing import Purse, Standing
 
@@ -93,6 +103,7 @@ def test_what_nothing_speaks_against_is_approved_with_stake_and_payout() -> None
         ({"is_stopped": True}, Reason.STOPPED, "the market is stopped"),
         ({"is_closed": True}, Reason.CLOSED, "the market is closed"),
         ({"has_open_gap": True}, Reason.GAP, "prices are missing right now"),
+        ({"price_age_ms": NO_PRICE_MS}, Reason.STALE_PRICE, "there has been no price yet"),
         ({"price_age_ms": 60_001}, Reason.STALE_PRICE, "the price is 60001 ms old, allowed are 60000"),
         ({"payout_percent": None}, Reason.PAYOUT_UNKNOWN, "the venue has not said what it pays"),
         ({"payout_percent": 69.9}, Reason.PAYOUT, "pays 69.9 %, min_payout_percent is 70"),

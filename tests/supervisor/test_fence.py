@@ -1,5 +1,8 @@
+import asyncio
+import functools
 import math
 import os
+import re
 import signal
 import time
 import traceback
@@ -10,7 +13,7 @@ import pytest
 
 from domain.errors import MissingHistory
 from strategies.desk import Seat
-from strategies.strategy import Strategy
+from strategies.strategy import Strategy, View
 from supervisor import fence
 from supervisor.fence import Fence, failure_in_time
 
@@ -66,9 +69,47 @@ def test_an_error_of_ours_says_what_it_is() -> None:
     )
 
 
+class Asks(Strategy):
+    """Asks for candles that nobody keeps."""
+
+    def on_candle(self, candle: Any, view: View) -> None:
+        view.candles(10)
+
+
+def test_an_error_of_ours_is_found_in_the_strategys_own_file() -> None:
+    seat = Seat(name="mine", market="EURUSD@sim", expiry_s=60, make=Asks)
+    call(seat.strategy.on_candle, None, seat.view, seat=seat)
+    assert re.fullmatch(
+        r"MissingHistory: it asks for 10 candles, .* keeps 0 at test_fence\.py:\d+", seat.set_aside
+    )
+
+
 def test_a_strategy_that_wants_to_leave_does_not_end_the_daemon() -> None:
     _, seat, _ = call(exit, 3)
     assert seat.set_aside.startswith("SystemExit: 3")
+
+
+class NoWords(BaseException):
+    """One of an event loop's, say, that cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise AttributeError("source")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, NoWords])
+def test_whatever_a_strategy_raises_does_not_end_the_daemon(error: type[BaseException]) -> None:
+    def raises() -> None:
+        raise error.__new__(error)
+
+    _, seat, told = call(raises)
+    assert seat.set_aside.startswith(error.__name__)
+    assert told == [seat]
+
+
+def test_a_method_without_a_name_is_called_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "SLOW_S", 0.0)  # so that it is counted
+    result, seat, _ = call(functools.partial(max, 1), 2)
+    assert (result, seat.set_aside) == (2, "")
 
 
 # --- endless loops ----------------------------------------------------------------------------------
@@ -134,19 +175,24 @@ def test_an_alarm_while_the_fence_itself_is_at_work_hits_nothing() -> None:
 
 
 class Clock:
-    """A clock that the test turns: on the wall, of our processor time, and of times we gave it away."""
+    """A clock that the test turns: on the wall, of our processor time, of times we gave it away.
+
+    And of what other threads of ours computed.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = (0.0, 0.0, 0)
+        self.now, self.others_s = (0.0, 0.0, 0), 0.0
         monkeypatch.setattr(fence.time, "perf_counter", lambda: self.now[0])
         monkeypatch.setattr(fence.time, "thread_time", lambda: self.now[1])
+        monkeypatch.setattr(fence.time, "process_time", lambda: self.now[1] + self.others_s)
         monkeypatch.setattr(fence.resource, "getrusage", lambda _: self)
 
     @property
     def ru_nvcsw(self) -> int:
         return self.now[2]
 
-    def take(self, *, wall_ms: float, cpu_ms: float = 0.0, waits: int = 0) -> None:
+    def take(self, *, wall_ms: float, cpu_ms: float = 0.0, waits: int = 0, others_ms: float = 0.0) -> None:
+        self.others_s += others_ms / 1_000
         wall_s, cpu_s, waited = self.now
         self.now = (wall_s + wall_ms / 1_000, cpu_s + cpu_ms / 1_000, waited + waits)
 
@@ -171,6 +217,7 @@ def calls(clock: Clock, *costs: dict[str, Any], seat: Seat | None = None) -> Sea
 COMPUTES = {"wall_ms": 50, "cpu_ms": 50}
 SLEEPS = {"wall_ms": 50, "waits": 1}
 PREEMPTED = {"wall_ms": 500, "cpu_ms": 1}
+STOOD_ASIDE = {"wall_ms": 35, "cpu_ms": 10, "waits": 2, "others_ms": 20}  # for the interpreter
 QUICK = {"wall_ms": 1, "cpu_ms": 1}
 
 
@@ -186,8 +233,9 @@ def test_a_strategy_that_is_slow_now_and_then_is_not_set_aside(clock: Clock) -> 
     assert not calls(clock, *[*[COMPUTES] * 2, *[QUICK] * 9] * 5).set_aside
 
 
-def test_time_that_the_system_gave_to_others_is_not_the_strategys(clock: Clock) -> None:
-    assert not calls(clock, *[PREEMPTED] * 20).set_aside
+@pytest.mark.parametrize("cost", [PREEMPTED, STOOD_ASIDE])
+def test_time_that_others_had_is_not_the_strategys(clock: Clock, cost: dict[str, Any]) -> None:
+    assert not calls(clock, *[cost] * 20).set_aside
 
 
 def test_quick_ticks_do_not_hide_slow_candles(clock: Clock) -> None:
