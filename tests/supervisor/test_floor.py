@@ -97,10 +97,9 @@ async def test_while_a_switch_is_on_nothing_is_opened_and_why_names_each(tmp_pat
         await until(lambda: under_way(grown) > 0)
         floor = grown.tree.floor
         assert floor is not None
-        used = {
-            market: floor.limits_on(market)["max_open_per_market"]["used"] for market in floor.desks.places
-        }
-        assert used == {market: under_way(grown, market) for market in floor.desks.places}
+        markets = floor.desks.places
+        used = {market: floor.limits_on(market)["max_open_per_market"]["used"] for market in markets}
+        assert used == {market: under_way(grown, market) for market in markets}
         assert min(used.values()) < max(used.values())  # each market has its own
     assert before == 0
 
@@ -256,12 +255,13 @@ async def test_ticks_that_a_full_mailbox_dropped_are_brought_from_what_is_stored
         assert desk is not None
         lost: list[Tick] = []
 
-        def drop(place: DeskPlace, ticks: Sequence[Tick]) -> None:  # as if each found the mailbox full
+        def drop(place: DeskPlace, ticks: Sequence[Tick]) -> Tick:  # as if each found the mailbox full
             lost.extend(ticks)
             place.dropped(ticks)
+            return ticks[0]
 
         with monkeypatch.context() as patched:
-            patched.setattr(DeskPlace, "follow", drop)
+            patched.setattr(DeskPlace, "arrive", drop)
             await until(lambda: len(lost) > 90)
         await until(lambda: desk.recovering is None)
         await grown.ask("shutdown", after_trades=True)
