@@ -41,6 +41,7 @@ class NewStrategy:
 
     def __call__(self) -> Strategy:
         """Return one that has seen nothing; raise `ConfigError` where it cannot be made."""
+        self._check_types()
         made: list[Strategy] = []
         failure = self.failure_of(
             lambda: made.append(self.read(self.cls, dict(self.options), where=self.where))
@@ -49,6 +50,17 @@ class NewStrategy:
         if failure is not None:
             raise ConfigError(_complaint(failure, self.cls, where=self.where)) from failure
         return made[0]
+
+    def _check_types(self) -> None:
+        """Raise where a key is meant for something in the class that is no field, for want of a type."""
+        fields = {field.name for field in attrs.fields(self.cls)}
+        for key in self.options:
+            value = getattr(self.cls, key, None)
+            if key not in fields and isinstance(value, bool | int | float | str):
+                raise ConfigError(
+                    f"{self.where} {key}: {self.cls.__name__} has no type for it: "
+                    f"write `{key}: {type(value).__name__} = {value!r}` there"
+                )
 
 
 @attrs.frozen(kw_only=True)

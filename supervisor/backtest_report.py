@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from domain.clock import as_text
 from domain.gaps import AT_REST, Gap
 from domain.trades import Position, TradeState
 from strategies.replay import Replay
@@ -14,6 +13,7 @@ from strategies.statistics import results_of
 from supervisor.backtesting import Backtest
 from supervisor.chart_candles import ChartCandles
 from supervisor.reports.report import PriceChart, Report
+from supervisor.reports.words import moment_in
 
 SECOND_US = 1_000_000
 MOST_LISTED = 5_000  # trades that a page lists one by one
@@ -91,8 +91,8 @@ def report_of(found: Findings, *, zone: datetime.tzinfo) -> Report:
         zone=zone,
         facts={
             "strategy": f"{section.kind}{f' ({own})' if own else ''}, expiry {section.expiry_s} s",
-            "from": as_text(covered.from_us),
-            "to": as_text(covered.to_us),
+            "from": moment_in(zone, covered.from_us),
+            "to": moment_in(zone, covered.to_us),
             "prices": _prices_text(found),
             "seen": f"{covered.seen * 100:.2f} % of the time",
             "payout": f"{backtest.payout:g} % (assumed for every trade)",
@@ -124,7 +124,8 @@ def _warnings(found: Findings) -> Iterator[str]:
         )
     if covered.gaps:
         missing_s = (covered.missing_us - covered.rest_us) / SECOND_US
-        yield f"{covered.gaps} gaps: {missing_s:,.0f} s without prices. What ends in one is void"
+        gaps = "1 gap" if covered.gaps == 1 else f"{covered.gaps:,} gaps"
+        yield f"{gaps}: {missing_s:,.0f} s without prices. What ends in one is void"
     if found.is_filled:
         yield "Prices that the venue told afterwards were taken in: nobody could trade on them"
     refused = Counter(each.trade.state for each in replay.ended)[TradeState.REFUSED]

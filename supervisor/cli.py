@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from supervisor import signals
+from supervisor.plain_text import use_plain_text
 
 INTERNAL_ERROR, USAGE, SETTINGS = 1, 2, 78
 
@@ -45,6 +46,7 @@ def main() -> int:
     """Run one command; return the exit code: 0, 2 usage, 78 settings, 1 anything else."""
     if sys.argv[1:2] == ["run"]:
         signals.install()  # before anything slow is imported: an unhandled SIGUSR1 kills
+    use_plain_text()
     try:
         return run_command(sys.argv[1:])
     except KeyboardInterrupt:

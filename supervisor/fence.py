@@ -21,6 +21,7 @@ from supervisor import signals
 from supervisor.supervise import failure_of, words_of
 
 ENDS_WITHIN_S = 1.0  # a call that takes longer is taken for an endless loop
+LOADS_WITHIN_S = 10.0  # a user's file: it may import a large library on a slow disk
 AGAIN_S = 0.05  # into code that swallows even this, once more
 SLOW_S = 0.020  # of our time: twenty times what a price may take from the wire to a decision
 LAST_CALLS, SLOW_CALLS = 10, 3  # slow so often in so many is not bad luck
@@ -74,7 +75,7 @@ class Fence:
         results: list[Any] = []
         clock = _Clock()
         try:
-            failure = self._timed(lambda: results.append(method(*arguments)))
+            failure = _timed(lambda: results.append(method(*arguments)), within_s=ENDS_WITHIN_S)
         except StrategyOverran:
             self._set_aside(seat, f"did not return within {ENDS_WITHIN_S:g} s")
             return None
@@ -97,11 +98,6 @@ class Fence:
             del self._slow[key]
         self.told(seat)
 
-    @staticmethod
-    def _timed(work: Callable[[], object]) -> BaseException | None:
-        signals.set_alarm(after_s=ENDS_WITHIN_S, again_s=AGAIN_S)
-        return failure_of(work)
-
     def _count(self, key: tuple[str, str, str], slow_ms: float) -> str:
         """Count a call; return what is wrong with the last ones together."""
         calls = self._slow.get(key)
@@ -121,8 +117,28 @@ class Fence:
         )
 
 
+def failure_in_time(work: Callable[[], object]) -> BaseException | None:
+    """Load something of a user's; return what it failed with, `TimeoutError` where it does not end.
+
+    For the main thread: nothing else goes on meanwhile, in a reload either.
+    """
+    signals.on_alarm(_ring)
+    try:
+        return _timed(work, within_s=LOADS_WITHIN_S)
+    except StrategyOverran as overran:
+        error = TimeoutError(f"did not end within {LOADS_WITHIN_S:g} s")
+        return error.with_traceback(overran.__traceback__)
+    finally:
+        signals.stop_alarm()
+
+
+def _timed(work: Callable[[], object], *, within_s: float) -> BaseException | None:
+    signals.set_alarm(after_s=within_s, again_s=AGAIN_S)
+    return failure_of(work)
+
+
 # What a strategy runs under: an alarm that rings anywhere else is none of ours, and means nothing.
-_INSIDE = Fence._timed.__code__
+_INSIDE = _timed.__code__
 
 
 def _ring(frame: FrameType | None) -> None:

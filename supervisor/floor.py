@@ -155,6 +155,12 @@ class Floor:
             "strategies": [row for market in self.desks.places for row in self.desks.rows(market)],
         }
 
+    def limits_on(self, market: str) -> dict[str, Any]:
+        """Return the limits and how far they are used, of what is counted by market: on this one."""
+        limits: dict[str, Any] = self.figures()["limits"]
+        name = "max_open_per_market"
+        return limits | {name: limits[name] | {"used": self.open_on(market)}}
+
     # --- what blocks entries ------------------------------------------------------------------
 
     def conditions(self, market: str, *, price_age_ms: int) -> Conditions:

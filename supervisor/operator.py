@@ -114,7 +114,7 @@ class Operator:
             "market": market,
             "blocks": blocks,
             "strategies": strategies,
-            "limits": floor.figures()["limits"],
+            "limits": floor.limits_on(market),
         }
 
     # --- what the venues list -----------------------------------------------------------------

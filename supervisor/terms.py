@@ -52,10 +52,10 @@ def load_strategies(settings: Settings, *, config: Path) -> Mapping[str, NewStra
 
     `config` is the settings file, beside which users' files are. Each of them is read and run here.
     """
-    from supervisor.supervise import failure_of  # with trio
+    from supervisor.fence import failure_in_time  # with trio
 
     loader = Loader(
-        folder=config.absolute().parent, read=read_section, failure_of=failure_of, nearest=nearest
+        folder=config.absolute().parent, read=read_section, failure_of=failure_in_time, nearest=nearest
     )
     try:
         return {

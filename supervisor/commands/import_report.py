@@ -37,6 +37,7 @@ def _market_lines(name: str, market: MarketAccount, *, kind: Kind, brought: str)
         better = "our own ticks are there" if kind is Kind.TICKS else "our own candles are there"
         figures.append(f"{market.ours:,} left out, because {better}")
     if market.gaps:
-        figures.append(f"{market.gaps:,} gaps in what was recorded")
+        gaps = "1 gap" if market.gaps == 1 else f"{market.gaps:,} gaps"
+        figures.append(f"{gaps} in what was recorded")
     yield f"  {name}: {', '.join(figures)}"
     yield f"    from {as_text(market.first_us)} to {as_text(market.last_us)}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from domain.clock import as_text
 from domain.errors import RejectedError
 from storage.reader import Reader, open_reader
 from supervisor import lock, reading, requests
@@ -47,7 +48,7 @@ def span_of(arguments: argparse.Namespace) -> dict[str, int]:
     """Return what `--from` and `--to` say; raise RejectedError where they are the wrong way round."""
     from_us, to_us = arguments.from_us, arguments.to_us
     if from_us is not None and to_us is not None and from_us > to_us:
-        raise RejectedError(f"--from ({from_us} µs) is after --to ({to_us} µs)")
+        raise RejectedError(f"--from ({as_text(from_us)}) is after --to ({as_text(to_us)})")
     given = {"from_us": from_us, "to_us": to_us}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -23,5 +23,7 @@ def disk_errors() -> Iterator[None]:
     """Raise our error, which names the file, for what the file system refuses in the block."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # of who reads what we print
     except OSError as exc:
         raise PermanentError(f"{exc.filename or 'disk'}: {exc.strerror or exc}") from exc

@@ -1,11 +1,11 @@
 """`marketd report`: what trading has come to, as tables, and as a page."""
 
 import argparse
+import datetime
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from domain.clock import as_text
 from domain.trades import Mode, Position
 from strategies.statistics import Result, result_of
 from supervisor.commands.pages import ask_once, pages, span_of
@@ -15,6 +15,7 @@ from supervisor.commands.zones import zone_of
 from supervisor.reports.page import write_page
 from supervisor.reports.report import Report
 from supervisor.reports.text import report_lines
+from supervisor.reports.words import moment_in
 from supervisor.trade_reading import position_of
 
 LISTED = 2_000  # trades that a page lists, the latest
@@ -83,7 +84,7 @@ def _reports(arguments: argparse.Namespace) -> Iterator[Report]:
             currency=currency,
             zone=zone,
             results=each.results,
-            facts=_facts(arguments, each, market=market),
+            facts=_facts(arguments, each, market=market, zone=zone),
             trades=tuple(reversed(each.latest)),
             left_out=each.count - len(each.latest),
             # A signal has no mode: counted once, with the last.
@@ -106,11 +107,14 @@ def _gather(arguments: argparse.Namespace) -> tuple[str | None, dict[Key, Gather
     return market, dict(sorted(found.items(), key=lambda item: (list(TITLES).index(item[0][0]), item[0][1])))
 
 
-def _facts(arguments: argparse.Namespace, each: Gathered, *, market: str | None) -> dict[str, str]:
+def _facts(
+    arguments: argparse.Namespace, each: Gathered, *, market: str | None, zone: datetime.tzinfo
+) -> dict[str, str]:
     first = each.first_us if arguments.from_us is None else arguments.from_us
-    return {
+    facts = {
         "market": market or "all",
-        "from": "the beginning" if first is None else as_text(first),
-        "to": "now" if arguments.to_us is None else as_text(arguments.to_us),
-        **{state: f"{count} more" for state, count in sorted(each.others.items())},
+        "from": "the beginning" if first is None else moment_in(zone, first),
+        "to": "now" if arguments.to_us is None else moment_in(zone, arguments.to_us),
     }
+    others = ", ".join(f"{count:,} {state}" for state, count in sorted(each.others.items()))
+    return facts | ({"not counted": others} if others else {})

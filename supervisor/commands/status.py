@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from domain.token import duration_text
 from supervisor.client import NoAnswer, NotRunning, ask
 from supervisor.commands.tables import as_table
 from supervisor.commands.where import state_dir_of
+from supervisor.reports.words import gain
 
 AS_DESIRED, SOME_NOT, NOT_RUNNING, NO_ANSWER = 0, 1, 3, 4
 GOOD_STATES = {"live", "closed", "stopped"}
@@ -101,8 +103,8 @@ def _trading_lines(trading: dict[str, Any]) -> list[str]:
     daily = trading["limits"]["max_daily_loss"]
     line = (
         f"balance {trading['balance']} {trading['currency']}, {trading['open']} trades open, "
-        f"{trading['trades_today']} today ({trading['realised_today']}); "
-        f"{daily['used']} of {daily['limit']} at risk"
+        f"{trading['trades_today']} today; won and lost today: {gain(Decimal(trading['realised_today']))}; "
+        f"{daily['used']} of max_daily_loss {daily['limit']} in use"
     )
     if trading["unknown"]:
         line += f"; {trading['unknown']} UNKNOWN"

@@ -65,7 +65,7 @@ def blocks_lines(answer: Row) -> Iterator[str]:
 
 
 def limits_lines(limits: Mapping[str, Row]) -> list[str]:
-    """Return how far each limit is used that counts something; of all markets together."""
+    """Return how far each limit is used that counts something."""
     rows = [(name, each["used"], each["limit"]) for name, each in limits.items() if each["used"] is not None]
     return as_table(("LIMIT", "USED", "OF"), rows) if rows else []
 

@@ -102,7 +102,7 @@ def _add_verdict(parent: Element, every: Figures) -> None:
     add(card, "strong", f"{every.verdict[0].upper()}{every.verdict[1:]}")
     if every.interval is not None:
         text = (
-            f"{every.won} of {every.won + every.lost} trades were won: {percent(every.win_rate)}. "
+            f"{every.won:,} of {every.won + every.lost:,} trades were won: {percent(every.win_rate)}. "
             f"The rate behind them may be anything from {percent(every.interval.low)} to "
             f"{percent(every.interval.high)}; {percent(every.break_even)} are needed to lose nothing."
         )
@@ -113,11 +113,16 @@ def _add_tiles(parent: Element, every: Figures, *, currency: str) -> None:
     tiles = add(parent, "div", class_="tiles")
     kind = "gain" if every.profit > Decimal(0) else "loss" if every.profit < Decimal(0) else ""
     beside = ", ".join(
-        f"{count} {name}" for name, count in (("tied", every.tied), ("void", every.void)) if count
+        f"{count:,} {name}" for name, count in (("tied", every.tied), ("void", every.void)) if count
     )
     for name, text, small, class_ in (
         ("Profit", gain(every.profit), f"{currency}, of {money(every.staked)} staked", kind),
-        ("Trades", str(every.trades), f"{every.won} won, {every.lost} lost" + (beside and f", {beside}"), ""),
+        (
+            "Trades",
+            f"{every.trades:,}",
+            f"{every.won:,} won, {every.lost:,} lost" + (beside and f", {beside}"),
+            "",
+        ),
         ("Win rate", percent(every.win_rate), f"break-even {percent(every.break_even)}", ""),
         ("Largest drawdown", money(every.drawdown), currency, ""),
         ("Longest losing run", str(every.losing_run), "losses", ""),

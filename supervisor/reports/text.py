@@ -39,8 +39,10 @@ def summary_lines(every: Figures, *, currency: str) -> Iterator[str]:
     if every.trades == 0:
         yield "no trade has settled"
         return
-    others = ", ".join(f"{n} {name}" for n, name in ((every.tied, "tied"), (every.void, "void")) if n)
-    yield f"{every.trades} trades: {every.won} won, {every.lost} lost" + (f", {others}" if others else "")
+    others = ", ".join(f"{n:,} {name}" for n, name in ((every.tied, "tied"), (every.void, "void")) if n)
+    yield f"{every.trades:,} trades: {every.won:,} won, {every.lost:,} lost" + (
+        f", {others}" if others else ""
+    )
     yield (
         f"profit {gain(every.profit)} {currency} of {money(every.staked)} staked, "
         f"largest drawdown {money(every.drawdown)}, longest losing run {every.losing_run}"

@@ -43,6 +43,11 @@ def moment(ts_us: int | None, *, zone: datetime.tzinfo) -> str:
     return at(ts_us, zone=zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def moment_in(zone: datetime.tzinfo, ts_us: int) -> str:
+    """Return a time to the second, with its zone."""
+    return f"{moment(ts_us, zone=zone)} {zone}"
+
+
 def at(ts_us: int, *, zone: datetime.tzinfo) -> datetime.datetime:
     """Return a time in a zone, to the second."""
     return datetime.datetime.fromtimestamp(ts_us // 1_000_000, tz=zone)

@@ -17,10 +17,10 @@ def test_paper_and_backtest_make_the_same_trades(workshop: Workshop, sqlite: Sql
     daemon = workshop.daemon(settings)
     daemon.wait_live()
     wait_until(has_settled(5, sqlite), what="trades settled")
+    wait_until(lambda: {"won", "lost"} <= {trade.state for trade in trades(sqlite)}, what="both results")
     assert daemon.stop() == 0
     on_paper = {trade.id: result(trade) for trade in ended(sqlite).values()}
     expected = backtest_trades(workshop, market="EURUSD@sim")
-    assert {"won", "lost"} <= {trade.state for trade in on_paper.values()}
     assert {id_: result(expected[id_]) for id_ in on_paper} == on_paper
     last_us = max(trade.intended_us for trade in on_paper.values())
     assert {id_ for id_, trade in expected.items() if trade.intended_us <= last_us} == set(on_paper)

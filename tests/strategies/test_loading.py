@@ -65,6 +65,13 @@ def test_a_users_class_needs_no_decorator(tmp_path: Path) -> None:
     assert (strategy.seen, strategy.warm_up_candles) == (0, 5)
 
 
+def test_a_key_whose_field_has_no_type_is_told_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(GOOD.replace("length: int = 3", "length = 3"))
+    assert complaint(tmp_path, "my.py:Mine", {"length": 5}) == (
+        "[strategies.it] length: Mine has no type for it: write `length: int = 3` there"
+    )
+
+
 def test_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
     path = tmp_path / "my.py"
     path.write_text(GOOD)

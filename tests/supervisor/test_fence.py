@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,9 @@ from domain.errors import MissingHistory
 from strategies.desk import Seat
 from strategies.strategy import Strategy, View
 from supervisor import fence
-from supervisor.fence import Fence
+from supervisor.fence import Fence, failure_in_time
+
+GUARD_S = 60.0  # against hanging
 
 
 @pytest.fixture(autouse=True)
@@ -264,3 +267,24 @@ def test_whoever_comes_back_begins_with_a_clean_slate(clock: Clock) -> None:
     for _ in range(2):
         one(seat, on_candle)
     assert not seat.set_aside
+
+
+def test_loading_that_does_not_end_is_given_up_with_the_place_in_its_code(
+    impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence, "LOADS_WITHIN_S", 0.05)
+
+    def waits() -> None:
+        time.sleep(GUARD_S)
+
+    failure = failure_in_time(waits)
+    assert isinstance(failure, TimeoutError)
+    assert str(failure) == "did not end within 0.05 s"
+    places = [frame.name for frame in traceback.extract_tb(failure.__traceback__)]
+    assert "waits" in places
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_loading_tells_what_it_failed_with() -> None:
+    assert failure_in_time(lambda: None) is None
+    assert isinstance(failure_in_time(lambda: 1 / 0), ZeroDivisionError)

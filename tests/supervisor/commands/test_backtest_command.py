@@ -49,7 +49,7 @@ def test_only_what_could_be_seen_is_traded_on(
     )
     as_seen, filled = backtest(), backtest("--filled")
     assert f"{len(seen):,} ticks" in as_seen
-    assert "1 gaps: 300 s without prices" in as_seen
+    assert "1 gap: 300 s without prices" in as_seen
     assert "1 void" in as_seen
     assert f"{len(ticks):,} ticks, filled" in filled
     assert "void" not in filled

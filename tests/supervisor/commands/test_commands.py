@@ -245,6 +245,25 @@ def test_shutdown_succeeds_when_the_daemon_is_gone(
     assert shutdown.run(words(after_trades=False, max_wait=None)) == code
 
 
+def test_a_longest_wait_for_nothing_is_wrong_usage_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon = Asked({"stopping": True})
+    monkeypatch.setattr(shutdown, "ask", daemon)
+    assert shutdown.run(words(after_trades=False, max_wait=60.0)) == 2
+    assert daemon.requests == []
+    assert "--max-wait goes with --after-trades only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "nan", "inf"])
+def test_a_longest_wait_is_a_number_of_seconds(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    parser = argparse.ArgumentParser()
+    shutdown.add_arguments(parser)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--after-trades", f"--max-wait={text}"])
+    assert f"{text!r} is no number of seconds from 0 up" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("max_wait_s", "within_s"), [(None, float("inf")), (60.0, 75.0)])
 def test_a_shutdown_after_trades_is_waited_for_as_long_as_they_take(
     monkeypatch: pytest.MonkeyPatch,
@@ -293,7 +312,10 @@ def test_how_trading_stands_is_shown_where_something_trades() -> None:
     status = make_status("live")
     assert "balance" not in status_command.as_text(status)
     status["trading"] |= TRADES
-    line = "balance 9978.00 USD, 2 trades open, 6 today (-22.00); 42.00 of 500 at risk"
+    line = (
+        "balance 9978.00 USD, 2 trades open, 6 today; won and lost today: −22.00; "
+        "42.00 of max_daily_loss 500 in use"
+    )
     assert line in status_command.as_text(status).splitlines()
 
 

@@ -87,8 +87,13 @@ def test_report_is_of_the_market_and_time_that_are_asked_for(say: Say) -> None:
     assert "gap" not in say("EURUSD")
     early = say("--to", as_text(FIRST_US + MINUTE_US))
     assert parts(early)[-1] == ("Trades on paper", "1 won, 0 lost", "+8.00 USD")
-    assert "open 1 more" in say()
-    assert "open 1 more" not in early
+    assert "not counted 1 open" in say()
+    assert "not counted" not in early
+
+
+def test_span_is_told_in_the_service_s_zone_as_all_other_times(say: Say) -> None:
+    text = say("EURUSD", "--from", "2026-11-20T13:00", "--to", "2026-11-27T17:30")
+    assert "from 2026-11-20 20:00:00 Asia/Jakarta   to 2026-11-28 00:30:00 Asia/Jakarta" in text
 
 
 def test_hours_are_those_of_the_service_s_zone(say: Say) -> None:
