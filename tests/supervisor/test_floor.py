@@ -256,12 +256,13 @@ async def test_ticks_that_a_full_mailbox_dropped_are_brought_from_what_is_stored
         assert desk is not None
         lost: list[Tick] = []
 
-        def drop(place: DeskPlace, ticks: Sequence[Tick]) -> None:  # as if each found the mailbox full
+        def drop(place: DeskPlace, ticks: Sequence[Tick]) -> Tick:  # as if each found the mailbox full
             lost.extend(ticks)
             place.dropped(ticks)
+            return ticks[0]
 
         with monkeypatch.context() as patched:
-            patched.setattr(DeskPlace, "follow", drop)
+            patched.setattr(DeskPlace, "arrive", drop)
             await until(lambda: len(lost) > 90)
         await until(lambda: desk.recovering is None)
         await grown.ask("shutdown", after_trades=True)
