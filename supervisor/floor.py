@@ -108,6 +108,7 @@ class Floor:
 
     def open(self) -> None:
         """Let trader and broker run."""
+        self.limits.tell_later(now_us())
         self._hands.start("trader", self._run_trader)
         self._hands.start("broker", lambda: PaperBroker(self._broker).run())
 
@@ -279,6 +280,7 @@ class Floor:
         """
         self.limits.wanted = limits_of(settings)
         self.trading.limits = self.limits.at(now_us())
+        self.limits.tell_later(now_us())
         # What a strategy that is gone wished for a moment ago is refused, not forgotten.
         plans = {} if roster is None else roster.plans()
         self.trading.account = attrs.evolve(self.trading.account, plans=plans)

@@ -1,11 +1,13 @@
 """The limits in force today: kept in control.json, so that neither a restart nor new settings raise them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
+from decimal import Decimal
+from typing import Any
 
 from domain.events import Event, emit
-from strategies.limits import InForce, Limits, in_force
+from strategies.limits import MONEY, InForce, Limits, in_force
 from supervisor.desired import LimitsOfDay
 from supervisor.keeping import Keeper
 
@@ -29,6 +31,27 @@ class LimitsToday:
             )
             self._save()
         return found.limits
+
+    def tell_later(self, now_us: int) -> None:
+        """Say which of the settings' limits do not hold yet, because they would raise one today."""
+        held, wanted = self.at(now_us).as_table(), self.wanted.as_table()
+        later = [
+            f"{name} = {wanted[name]} ({held[name]} until then)"
+            for name in held
+            if _differ(name, held, wanted)
+        ]
+        if later:
+            emit(
+                Event.SETTINGS,
+                f"limits are raised at midnight, {held['zone']}: {', '.join(later)}",
+                actor="trader",
+            )
+
+
+def _differ(name: str, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    if name in MONEY:
+        return Decimal(held[name]) != Decimal(wanted[name])
+    return bool(held[name] != wanted[name])
 
 
 def _read(content: LimitsOfDay | None) -> InForce | None:
