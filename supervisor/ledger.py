@@ -135,6 +135,7 @@ class Ledger:
     async def _bring(self, place: "DeskPlace") -> None:
         """Let a desk's book catch up by what is stored, and take its place again."""
         since_us = place.recovers_from_us
+        await self._tree.recall.known(place.market)  # else the gap that we were away in is not written yet
         place.keep_tail()
         await self._tree.writer.stored_now()
         for gap in await self._read(partial(past_gaps, market=place.market, from_us=since_us)):

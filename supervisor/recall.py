@@ -42,7 +42,13 @@ class Recall:
     def forget(self, market: str) -> bool:
         """Ask no more about a market that was removed; return whether something is still to be told."""
         self._told.discard(market)
+        self._notify()
         return self._wanted.pop(market, None) is not None
+
+    async def known(self, market: str) -> None:
+        """Wait until a market knows what was before it; one that is gone, or was told, does."""
+        while market in self._wanted:
+            await self._changed.wait()
 
     async def settle(self, *, deadline_s: float) -> None:
         """Wait until all that is wanted is known; at the deadline begin with what the journal knows."""

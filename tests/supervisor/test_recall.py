@@ -2,6 +2,7 @@ from typing import Any
 
 import trio
 from open_hours import always_open
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.mailbox import BatchMailbox
 from actors.ports import MarketPort
@@ -131,3 +132,29 @@ async def test_a_market_that_is_closed_when_its_past_becomes_known_was_away_only
     recall.want(MARKET, port)
     await recall.settle(deadline_s=0.0)
     assert [gap[1:4] for gap in port.gaps.ledger.take()] == [(10, 41, "downtime"), (40, None, "closed")]
+
+
+async def test_a_market_is_known_once_its_gap_is_written_or_it_is_gone(autojump_clock: MockClock) -> None:
+    port = make_port()
+    database: Any = StoresATickMeanwhile(port)
+    recall = Recall(writer=database, timeframe_s=60)
+    recall.want(MARKET, port)
+    recall.want("GONE@sim", make_port())
+    known: list[str] = []
+
+    async def wait(market: str) -> None:
+        await recall.known(market)
+        known.append(market)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, MARKET)
+        nursery.start_soon(wait, "GONE@sim")
+        await wait_all_tasks_blocked()
+        assert known == []
+        recall.forget("GONE@sim")
+        await wait_all_tasks_blocked()
+        assert known == ["GONE@sim"]
+        nursery.start_soon(recall.run)
+        await recall.known(MARKET)
+        nursery.cancel_scope.cancel()
+    assert port.gaps.ledger.take()
