@@ -167,6 +167,8 @@ def _add_prices(parent: Element, report: Report, *, number: int) -> None:
         return
     section = _section(parent, "Prices and trades")
     add_price_key(section)
+    if report.left_out:
+        add(section, "p", f"{report.left_out:,} earlier trades are not marked.", class_="soft")
     for place, chart in enumerate(charts):
         frame = add(
             section, "div", class_="scroll wide", tabindex="0", role="region", aria_label=chart.market

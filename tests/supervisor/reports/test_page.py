@@ -199,6 +199,7 @@ def test_page_of_few_trades_is_whole(report: Report, states: tuple[str, ...]) ->
 def test_list_that_is_not_whole_says_so(report: Report) -> None:
     root = read(page_of([attrs.evolve(report, left_out=1_234)]))
     assert "1,234 earlier ones are left out" in root.text
+    assert "1,234 earlier trades are not marked." in root.text
 
 
 def test_file_is_written_whole_in_place_of_an_older_one(report: Report, tmp_path: Path) -> None:
