@@ -91,10 +91,18 @@ class DeskKeeper:
     def hire(self, roster: Roster | None, specs: Iterable[MarketSpec]) -> None:
         """Go on with other strategies: those of these markets that have changed are made anew."""
         before, self._roster = self._roster, roster
+        changed = 0
         for spec in specs:
             place = self.places.get(spec.id)
             if place is not None and roster is not None and roster.has_changed(spec, before):
                 place.replace(self._make(spec.id, self._seats(spec)))
+                changed += 1
+        if changed:
+            emit(
+                Event.STRATEGY,
+                f"strategies begin anew: their settings or files have changed (markets: {changed})",
+                actor="trader",
+            )
 
     def rows(self, market: str) -> list[dict[str, Any]]:
         """Return how each strategy of a market stands, as JSON takes it."""

@@ -82,7 +82,8 @@ def _summary(status: dict[str, Any]) -> list[str]:
     live = sum(row["state"] == "live" for row in status["markets"])
     database = writer["db"] + (f" ({writer['db_reason']})" if writer["db_reason"] else "")
     drain = ", drain on" if status["trading"]["drain"] else ""
-    switch = ", kill switch on" if status["trading"]["kill_switch"] else ""
+    killed = status["trading"]["kill_switch"]
+    switch = f", kill switch on ({killed['reason']})" if killed else ""
     return [
         f"marketd {status['version']}, pid {status['pid']}, {status['mode']} trading{drain}{switch}",
         f"{live} of {len(status['markets'])} markets live; database {database}; "
