@@ -143,6 +143,11 @@ class Entrance:
         """Those that status shows."""
         return () if self.floor is None else self.floor.mailboxes
 
+    @property
+    def under_way(self) -> int:
+        """How many trades have not come to their end, as far as is known."""
+        return 0 if self.floor is None else self.floor.under_way
+
     # --- stopping -----------------------------------------------------------------------------
 
     async def take_last_orders(self) -> None:
