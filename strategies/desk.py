@@ -90,8 +90,8 @@ class Track:
 class Desk:
     """Takes one market's ticks and gaps in their order; owns its seats, open candles and paper book.
 
-    A tick with an earlier time than the last one is ignored (but not a hundred in a row), so that a
-    replay of the stored ticks, which are sorted, shows the same; a gap of cause `clock` lets the time
+    A tick with an earlier time than the last one is ignored (but not a hundred in a row), and left out
+    where stored ticks are taken again (`strategies.arrival`); a gap of cause `clock` lets the time
     begin anew. After a gap of cause `downtime` or `stopped` strategies and candles start over, unless
     nothing came since they did.
     """

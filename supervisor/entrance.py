@@ -92,11 +92,18 @@ class Entrance:
                 self.open(None)
             return
 
-    def apply(self, roster: "Roster | None") -> None:
-        """Use the tree's new settings; markets that are to be added are not there yet."""
+    def apply(self, roster: "Roster | None", reseated: Sequence[MarketSpec] = ()) -> None:
+        """Use the tree's new settings; markets that are to be added are not there yet.
+
+        Those in `reseated` have other strategies, and go on as they are.
+        """
+        for spec in reseated:
+            self._tree.markets[spec.id].spec = spec
         if self.floor is not None:
             specs = [branch.spec for branch in self._tree.markets.values()]
             self.floor.apply(self._tree.settings, roster, specs)
+            for spec in reseated:
+                self._tree.markets[spec.id].place.desk = self.floor.desks.reseat(spec)
         elif roster is not None:
             self.open(roster)
 

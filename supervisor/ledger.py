@@ -20,6 +20,7 @@ from storage.past import past_gaps, past_ticks
 from storage.session import Session
 from storage.steps import step_counts
 from storage.warm_up import latest_candles
+from strategies.arrival import as_taken
 from strategies.strategy import SeenCandle
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Ledger:
         after = (since_us, -1)
         while True:
             page = await self._read(partial(past_ticks, market=place.market, after=after, limit=PAGE_ROWS))
-            place.recover([tick for tick in page.ticks if tick.source != NOT_SEEN])
+            place.recover(as_taken([tick for tick in page.ticks if tick.source != NOT_SEEN]))
             if page.next is None:
                 break
             after = page.next

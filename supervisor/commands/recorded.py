@@ -8,6 +8,7 @@ import attrs
 
 from domain.gaps import Fill, Gap
 from domain.market import Candle, Tick
+from strategies.arrival import as_taken
 from strategies.desk import Seat
 from strategies.replay import StoredCandles
 from strategies.strategy import SeenCandle
@@ -31,10 +32,11 @@ class Recorded(StoredCandles):
     is_filled: bool
 
     def ticks(self) -> Iterator[Sequence[Tick]]:
-        """Yield ticks in their order, page by page."""
+        """Yield ticks in their order, page by page; without those that a desk ignored for coming late."""
         market = self.market
         for page in pages(self.arguments, "history", market=market, kind="ticks"):
-            yield [Tick(market, *row) for row in page["rows"] if row[-1] != NOT_SEEN or self.is_filled]
+            rows = [row for row in page["rows"] if row[-1] != NOT_SEEN or self.is_filled]
+            yield as_taken([Tick(market, *row) for row in rows])
 
     def candles(self, timeframe_s: int) -> Iterator[Sequence[Candle]]:
         """Yield candles in their order, page by page."""

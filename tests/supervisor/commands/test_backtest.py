@@ -107,7 +107,7 @@ class Feed:
 
 def make_feed(seed: int, *, messages: int) -> Feed:
     """Prices with equal times, silences, and gaps of several causes."""
-    chance, at_us, price = random.Random(seed), us(FIRST_S), 1.1
+    chance, at_us, price, received_us = random.Random(seed), us(FIRST_S), 1.1, 0
     made, gaps, seq = list[list[Tick]](), list[Gap](), 0
     for _ in range(messages):
         last_us, lasts_us = at_us, 0
@@ -120,12 +120,28 @@ def make_feed(seed: int, *, messages: int) -> Feed:
             seq += 1
             price = round(price + chance.choice((-3, -1, 0, 0, 1, 3)) * 1e-4, 5)
             message.append(Tick(MARKET, at_us, seq, price, None, None, None, 0))
-        received_us = at_us + chance.randrange(20_000, 60_000)
+        received_us = max(received_us, at_us + chance.randrange(20_000, 60_000))
         made.append([tick._replace(received_us=received_us) for tick in message])
         if lasts_us:
             cause = chance.choice(("disconnect", "stale", "closed", "downtime", "stopped"))
             gaps.append(Gap(MARKET, last_us, made[-1][0].ts_us, cause))
     return Feed(made, gaps)
+
+
+def with_late_ones(feed: Feed, *, seed: int) -> Feed:
+    """Return the feed with some ticks more that come after later ones, with prices of their own."""
+    chance, made = random.Random(seed), list[list[Tick]]()
+    for number, message in enumerate(feed.messages):
+        made.append(message)
+        last = message[-1]
+        if chance.random() < 0.1:
+            late = last._replace(ts_us=last.ts_us - 5_000, seq=10**6 + number, price=last.price + 0.01)
+            made.append([late._replace(received_us=last.received_us + 1)])
+    received_us = 0
+    for number, message in enumerate(made):
+        received_us = max(received_us + 1, message[0].received_us)
+        made[number] = [tick._replace(received_us=received_us) for tick in message]
+    return Feed(made, feed.gaps)
 
 
 def fill(database: AnyDatabase, feed: Feed) -> None:
@@ -274,6 +290,18 @@ def test_what_was_traded_live_is_traded_again_in_a_backtest(
         assert len(states) > 100
         assert trades(again) == trades(live)
         assert signals(again) == signals(live)
+
+
+def test_ticks_that_came_after_later_ones_are_ignored_in_a_backtest_too(
+    database: AnyDatabase, recorded: Callable[[], Recorded]
+) -> None:
+    feed = with_late_ones(make_feed(5, messages=800), seed=5)
+    fill(database, feed)
+    live = Live(rules=RULES, recorded=recorded(), seed=1).follow(feed)
+    again = list(replayed(RULES, recorded()))
+    assert len(trades(live)) > 30
+    assert trades(again) == trades(live)
+    assert signals(again) == signals(live)
 
 
 def test_a_strategy_begins_with_what_was_stored(
