@@ -278,8 +278,8 @@ def limit(grown: Grown, name: str) -> Any:
 
 
 def kept_limit(state_dir: Path, name: str) -> Any:
-    kept = wanted(state_dir).limits
-    return None if kept is None else kept.limits[name]
+    found = desired.read(state_dir)  # None before the first save
+    return None if found is None or found.limits is None else found.limits.limits[name]
 
 
 async def test_a_limit_is_lowered_at_once_and_raised_by_no_restart(tmp_path: Path) -> None:
