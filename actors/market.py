@@ -76,12 +76,12 @@ class Market:
             ticks, desk = await self._place.mailbox.get(), self._place.desk
             if desk is not None:
                 await desk.begin_with(desk.arrive(ticks))  # where this run ends meanwhile, the next has them
-            self.handle(())
+            self.handle(ticks)
 
     def handle(self, ticks: Sequence[Tick]) -> None:
-        """Put what has arrived, and these ticks, before the strategies, in order."""
-        if self._place.desk is not None:
-            self._place.desk.follow(ticks)
+        """Put a message that has arrived before the strategies, and what arrived before it."""
+        if ticks and self._place.desk is not None:
+            self._place.desk.follow(())
 
     # --- staying subscribed -------------------------------------------------------------------
 

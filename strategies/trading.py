@@ -192,6 +192,18 @@ class Trading:
         is_last = bool(run) and run[-1] == ended_us and len(run) % most == 0
         return risk.paused_until_us(self.limits, standing) if is_last else None
 
+    def objection(
+        self, strategy: str, market: str, *, expiry_s: int, now_us: int, conditions: Conditions
+    ) -> Refused | None:
+        """Return what would be said if a strategy wished for a trade now, None where it would be made."""
+        if strategy not in self.account.plans:
+            return _not_any_longer(strategy)
+        stake = self._next_stake(strategy, market)
+        request = Request(strategy=strategy, ts_us=now_us, expiry_s=expiry_s, stake=stake)
+        standing = self._standing(market, now_us=now_us, signal=(strategy, now_us))
+        verdict = risk.decide(self.limits, standing, request, conditions)
+        return verdict if isinstance(verdict, Refused) else None
+
     def figures(self, now_us: int) -> dict[str, Any]:
         """Return what status shows of it, as JSON takes it: money as text, times in microseconds."""
         standing = self._standing("", now_us=now_us)

@@ -252,12 +252,15 @@ class Daemon:
             fate = f"{figures.waiting} of them wait in the journal for the next start"
         else:
             fate = "all of them stored"
+        trades = self.tree.entrance.under_way
+        left = f" with {trades} trades open, which the next start goes on with" if trades else ""
         emit(
             Event.STOP,
-            f"stopped; {figures.accepted} ticks accepted, {fate}",
+            f"stopped{left}; {figures.accepted} ticks accepted, {fate}",
             level=logging.ERROR if exit_code else logging.INFO,
             actor="tree",
             exit_code=exit_code,
+            trades=trades,
         )
         lost = f"; {fate}" if figures.unaccepted else ""
         how = End.CRASH if exit_code else End.CLEAN

@@ -44,13 +44,17 @@ class DeskKeeper:
     def seat(self, spec: MarketSpec, *, tracker: GapTracker) -> DeskPlace | None:
         """Return the desk of a market that is added; None where nothing is traded on it."""
         self._trackers[spec.id] = tracker
+        place = self.reseat(spec)
+        if place is not None:
+            place.is_closing = False
+        return place
+
+    def reseat(self, spec: MarketSpec) -> DeskPlace | None:
+        """Return the desk of a market with the strategies that its spec names, made anew."""
         place = self.places.get(spec.id)
-        if not spec.strategies and place is None:
-            return None
         if place is None:
-            return self._keep(spec.id, self._seats(spec))
+            return self._keep(spec.id, self._seats(spec)) if spec.strategies else None
         place.replace(self._make(spec.id, self._seats(spec)))
-        place.is_closing = False
         return place
 
     def of(self, market: str) -> DeskPlace:

@@ -92,11 +92,18 @@ class Entrance:
                 self.open(None)
             return
 
-    def apply(self, roster: "Roster | None") -> None:
-        """Use the tree's new settings; markets that are to be added are not there yet."""
+    def apply(self, roster: "Roster | None", reseated: Sequence[MarketSpec] = ()) -> None:
+        """Use the tree's new settings; markets that are to be added are not there yet.
+
+        Those in `reseated` have other strategies, and go on as they are.
+        """
+        for spec in reseated:
+            self._tree.markets[spec.id].spec = spec
         if self.floor is not None:
             specs = [branch.spec for branch in self._tree.markets.values()]
             self.floor.apply(self._tree.settings, roster, specs)
+            for spec in reseated:
+                self._tree.markets[spec.id].place.desk = self.floor.desks.reseat(spec)
         elif roster is not None:
             self.open(roster)
 
@@ -135,6 +142,11 @@ class Entrance:
     def mailboxes(self) -> Sequence[Any]:
         """Those that status shows."""
         return () if self.floor is None else self.floor.mailboxes
+
+    @property
+    def under_way(self) -> int:
+        """How many trades have not come to their end, as far as is known."""
+        return 0 if self.floor is None else self.floor.under_way
 
     # --- stopping -----------------------------------------------------------------------------
 

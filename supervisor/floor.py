@@ -195,6 +195,19 @@ class Floor:
         conditions = self.conditions(market, price_age_ms=self._outside.age_ms(market))
         return self.trading.blocks(market, now_us=now_us(), conditions=conditions)
 
+    def objections(self, market: str) -> dict[str, Refused]:
+        """Return, by strategy, what a wish of now would be refused for; who may trade is left out."""
+        self.trading.limits = self.limits.at(now_us())
+        conditions = self.conditions(market, price_age_ms=self._outside.age_ms(market))
+        place, found = self.desks.places.get(market), dict[str, Refused]()
+        for seat in place.desk.seats if place is not None else ():
+            refused = self.trading.objection(
+                seat.name, market, expiry_s=seat.expiry_s, now_us=now_us(), conditions=conditions
+            )
+            if refused is not None:
+                found[seat.name] = refused
+        return found
+
     def _refuse_busy(self, wish: Wish) -> None:
         """The trader has no room for a wish: write down that it was refused."""
         refused = Refused(reason=Reason.BUSY, text="the trader has too much to do")

@@ -107,7 +107,11 @@ class Operator:
             block = {"reason": "no_strategies", "text": "no market of the settings has strategies"}
             return {"market": market, "blocks": [block], "strategies": [], "limits": {}}
         blocks = [{"reason": each.reason.value, "text": each.text} for each in floor.blocks(market)]
-        strategies = floor.desks.rows(market)
+        refused = floor.objections(market)
+        strategies = [
+            row | {"refused": str(refused.get(row["strategy"], "")) or None}
+            for row in floor.desks.rows(market)
+        ]
         if not strategies:
             blocks.insert(0, {"reason": "no_strategies", "text": f"{market} has no strategies"})
         return {

@@ -25,6 +25,7 @@ class Changes:
     added_venues: tuple[str, ...]
     removed_markets: tuple[str, ...]
     changed_markets: tuple[MarketSpec, ...]
+    reseated_markets: tuple[MarketSpec, ...]  # other strategies, and nothing else
     added_markets: tuple[MarketSpec, ...]
     needs_restart: tuple[str, ...]
 
@@ -36,19 +37,31 @@ def changes(old: Settings, new: Settings) -> Changes:
     changed_venues = {
         name for name, venue in new.venues.items() if name in old.venues and venue != old.venues[name]
     }
+    changed = [
+        spec
+        for market, spec in after.items()
+        if market in before and (spec != before[market] or spec.venue in changed_venues)
+    ]
+    reseated = [
+        spec
+        for spec in changed
+        if spec.venue not in changed_venues and _is_alike_but_for_strategies(spec, before[spec.id])
+    ]
     return Changes(
         removed_venues=tuple(name for name in old.venues if name not in new.venues),
         changed_venues=tuple(name for name in new.venues if name in changed_venues),
         added_venues=tuple(name for name in new.venues if name not in old.venues),
         removed_markets=tuple(market for market in before if market not in after),
-        changed_markets=tuple(
-            spec
-            for market, spec in after.items()
-            if market in before and (spec != before[market] or spec.venue in changed_venues)
-        ),
+        changed_markets=tuple(spec for spec in changed if spec not in reseated),
+        reseated_markets=tuple(reseated),
         added_markets=tuple(spec for market, spec in after.items() if market not in before),
         needs_restart=_needs_restart(old, new),
     )
+
+
+def _is_alike_but_for_strategies(one: MarketSpec, other: MarketSpec) -> bool:
+    """Return whether nothing but its strategies differs: then its prices need not be interrupted."""
+    return attrs.evolve(one, strategies=other.strategies) == other
 
 
 def _needs_restart(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -86,12 +99,12 @@ def apply(tree: Tree, new: Settings) -> str:
             actor="tree",
         )
     tree.apply_supervision(_in_force(tree.settings, new))
-    tree.entrance.apply(roster)
+    tree.entrance.apply(roster, found.reseated_markets)
     for venue in (*found.changed_venues, *found.added_venues):
         tree.add_venue(venue, new.venues[venue])
     for spec in (*found.changed_markets, *found.added_markets):
         tree.add_market(spec)
     return (
         f"{len(found.added_markets)} markets added, {len(found.removed_markets)} removed, "
-        f"{len(found.changed_markets)} changed"
+        f"{len(found.changed_markets) + len(found.reseated_markets)} changed"
     )

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -193,14 +193,19 @@ def _config_of(arguments: argparse.Namespace, settings: Settings) -> Path:
 
 
 def _percent(text: str) -> float:
-    return _positive(text, float(text), most=1_000.0)
+    return _positive(text, float, most=1_000.0)
 
 
 def _seconds(text: str) -> int:
-    return int(_positive(text, int(text), most=86_400))
+    return int(_positive(text, int, most=86_400))
 
 
-def _positive(text: str, value: float, *, most: float) -> float:
+def _positive(text: str, read: Callable[[str], float], *, most: float) -> float:
+    try:
+        value = read(text)
+    except ValueError:
+        value = -1.0
     if not 0 < value <= most:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number over 0 and at most {most:g}")
+        what = "a whole number" if read is int else "a number"
+        raise argparse.ArgumentTypeError(f"{text}: expected {what} over 0 and at most {most:g}")
     return value

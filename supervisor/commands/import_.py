@@ -31,6 +31,7 @@ from supervisor.commands.import_report import told
 from supervisor.commands.owner import become_owner
 from supervisor.commands.progress import disk_errors, say
 from supervisor.import_map import read_map, where
+from supervisor.sections import Settings
 from supervisor.settings import find_config, load, market_specs, state_dir
 
 
@@ -60,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     source = parse_source(arguments.url, key="--url", password=_password(arguments))
     target = target_of(settings, config=config, state_dir=directory)
     # Before we become somebody who may not read our own code.
-    place = _place(target, settings=settings.storage, is_dry=arguments.dry_run)
+    place = _looked_at(target, settings) if arguments.dry_run else _filled(target, settings)
+    brought = "would be imported" if arguments.dry_run else "imported"
     with disk_errors(), contextlib.ExitStack() as stack:
         if not arguments.dry_run:
             become_owner(directory)
@@ -69,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             source=source, tables=tables, settings=settings.storage, map_file=arguments.map
         ).run(place)
         for account in accounts:
-            print("\n".join(told(account, is_dry=arguments.dry_run)), flush=True)
+            print("\n".join(told(account, brought=brought)), flush=True)
     return 0
 
 
@@ -98,11 +100,15 @@ class Import:
                     yield importing.run(source.pages(table), about_rows=source.about_rows(table))
 
 
-def _place(target: Target, *, settings: StorageSettings, is_dry: bool) -> AbstractContextManager[Place]:
+def _looked_at(target: Target, settings: Settings) -> AbstractContextManager[Place]:
+    """Return where the rows would go, not open yet."""
+    return open_to_look(target, settings=settings.storage)
+
+
+def _filled(target: Target, settings: Settings) -> AbstractContextManager[Place]:
     """Return where the rows go, not open yet."""
-    if is_dry:
-        return open_to_look(target, settings=settings)
-    return open_to_keep(make_driver(target, settings=settings), settings=settings, tell=say)
+    driver = make_driver(target, settings=settings.storage)
+    return open_to_keep(driver, settings=settings.storage, tell=say)
 
 
 def _password(arguments: argparse.Namespace) -> str | None:

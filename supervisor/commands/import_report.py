@@ -7,10 +7,9 @@ from storage.import_map import Kind
 from storage.importing import Account, MarketAccount
 
 
-def told(account: Account, *, is_dry: bool) -> Iterator[str]:
-    """Yield the lines of one table."""
+def told(account: Account, *, brought: str) -> Iterator[str]:
+    """Yield the lines of one table; `brought` is what its rows were, or would be: "imported"."""
     table = account.table
-    brought = "would be imported" if is_dry else "imported"
     kind = "ticks" if table.kind is Kind.TICKS else f"candles of {table.timeframe_s} s"
     yield f"{table.table}: {account.rows:,} rows read as {kind}"
     for name in sorted(account.markets):

@@ -59,7 +59,11 @@ def blocks_lines(answer: Row) -> Iterator[str]:
         yield f"no new trades on {market} now:"
         yield from as_table(("BLOCKED BY", "BECAUSE"), blocks)
         return
-    names = [each["strategy"] for each in answer["strategies"] if each["state"] == "running"]
+    running = [each for each in answer["strategies"] if each["state"] == "running"]
+    for each in running:
+        if each.get("refused"):  # a daemon of an older version does not say
+            yield f"{each['strategy']} cannot trade on {market} now: {each['refused']}"
+    names = [each["strategy"] for each in running if not each.get("refused")]
     if names:
         yield f"nothing blocks new trades on {market} now: they wait for a signal of {', '.join(names)}"
 

@@ -39,8 +39,10 @@ def tick(at_us: int, price: float = 1.0) -> Tick:
 def test_strategies_see_the_ticks_of_a_message_in_order() -> None:
     told = told_by(market=EURUSD)
     place = attrs.evolve(make_feed("EURUSDT").market_place("EURUSDT"), desk=told.place)
-    Market(place).handle([tick(1, 1.0), tick(2, 2.0)])
-    assert told.notes.ticks == [tick(1, 1.0), tick(2, 2.0)]
+    message = [tick(1, 1.0), tick(2, 2.0)]
+    told.place.arrive(message)
+    Market(place).handle(message)
+    assert told.notes.ticks == message
 
 
 def test_a_market_without_strategies_takes_its_ticks_and_does_nothing() -> None:

@@ -9,7 +9,7 @@ from service import CONFIG, DATABASE, Service
 from domain.clock import now_us
 
 GUIDE = Document(ROOT / "docs/guide.md")
-MARKETS, TOKEN, LOOK, LIVE, EVERY_DAY, MISSING = 3, 4, 5, 6, 9, 10  # its sections
+MARKETS, TOKEN, LOOK, LIVE, EVERY_DAY, TRADES, MISSING = 3, 4, 5, 6, 9, 10, 11  # its sections
 PROGRAMS = ("marketd", "journalctl", "systemctl")
 DAY_US = 86_400_000_000
 
@@ -21,6 +21,16 @@ def settings(url: str) -> str:
     assert venue in example
     quick = "[supervision]\nstart_delay_ms = 15\n"
     return f'[storage]\nurl = "{DATABASE}"\n{quick}' + example.replace(venue, f'{venue}url = "{url}"\n')
+
+
+def trading_settings(url: str) -> str:
+    """Return them with the guide's first strategy on the markets that it is for."""
+    [example] = [block.text for block in GUIDE.section(TRADES).blocks if block.tag == "toml"]
+    others = settings(url)
+    for symbol in ("EURUSD", "GBPUSD"):
+        assert f'"{symbol}"' in example
+        others = others.replace(f'"{symbol}", ', "")
+    return others + example
 
 
 def in_blocks(section: int) -> list[list[str]]:
@@ -63,6 +73,14 @@ def test_who_follows_the_guide_has_27_markets_live(service: Service) -> None:
     rest += [words for each in (EVERY_DAY, MISSING) for words in (*in_blocks(each), *in_lines(each))]
     for words in rest:
         follow(service, words)
+    service.machine.path(CONFIG).write_text(trading_settings(venue.url), encoding="utf-8")
+    trading = {tuple(words): follow(service, words) for words in in_blocks(TRADES) if words[1] != "trade"}
+    assert "FAILED" not in trading["marketd", "check"]
+    service.wait_live()
+    assert "they wait for a signal of reversal" in follow(service, ["marketd", "why", "EURUSD"])
+    for words in in_lines(TRADES):
+        if "…" not in words:
+            follow(service, words)
     assert ["journalctl", "-u", "marketd", "MARKET=EURUSD@olymp"] in rest
     assert service.entries("MARKET=EURUSD@olymp", "STATE=live")
     assert list(service.machine.path("/var/backups").glob("marketd-*.backup"))

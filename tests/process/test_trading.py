@@ -19,6 +19,7 @@ def test_paper_and_backtest_make_the_same_trades(workshop: Workshop, sqlite: Sql
     wait_until(has_settled(5, sqlite), what="trades settled")
     wait_until(lambda: {"won", "lost"} <= {trade.state for trade in trades(sqlite)}, what="both results")
     assert daemon.stop() == 0
+    assert daemon.lines()[-1]["trades"] == len(trades(sqlite)) - len(ended(sqlite))
     on_paper = {trade.id: result(trade) for trade in ended(sqlite).values()}
     expected = backtest_trades(workshop, market="EURUSD@sim")
     assert {id_: result(expected[id_]) for id_ in on_paper} == on_paper

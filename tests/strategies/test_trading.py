@@ -213,6 +213,19 @@ def test_every_reason_that_holds_is_told() -> None:
     assert reasons == [Reason.DRAIN, Reason.PAYOUT_UNKNOWN, Reason.OPEN_TRADES, Reason.OPEN_PER_MARKET]
 
 
+def test_what_a_wish_of_now_would_be_refused_for_is_known_before_it_comes() -> None:
+    trading = trading_of(LADDER, max_daily_loss=Decimal(75))
+
+    def said(strategy: str) -> Reason | None:
+        refused = trading.objection(strategy, MARKET, expiry_s=60, now_us=us(200), conditions=GOOD)
+        return None if refused is None else refused.reason
+
+    assert (said("test"), said("other"), said("gone")) == (None, None, Reason.STOPPED)
+    settle(trading, enter(trading, 0, strategy="other"), TradeState.LOST, at_s=70)
+    assert (said("test"), said("other")) == (Reason.LADDER, None)
+    assert trading.decide(wish_at(200), GOOD).refused is not None  # asking has taken no note of it
+
+
 def test_the_figures_say_how_far_limits_are_used() -> None:
     trading = trading_of(LADDER, max_losses_in_a_row=1, max_open_per_market=2)
     settle(trading, enter(trading, 5), TradeState.LOST, at_s=70)

@@ -65,6 +65,11 @@ TABLE: list[tuple[str, Settings, dict[str, list[str]]]] = [
         {"needs_restart": ["[trading] currency", "[trading] paper_balance"]},
     ),
     ("a limit", attrs.evolve(OLD, trading=TradingSettings(max_open_trades=1)), NOTHING),
+    (
+        "other strategies on a market",
+        with_markets(attrs.evolve(OLD.markets[0], strategies=("calm",)), *OLD.markets[1:]),
+        {"reseated_markets": [f"{symbol}@{OLD.markets[0].venue}" for symbol in OLD.markets[0].symbols]},
+    ),
     ("markets less", with_markets(OLD.markets[0]), {"removed_markets": ["ONE@b"]}),
     (
         "a market's own setting",

@@ -99,9 +99,23 @@ def test_what_cannot_be_is_refused_by_name(workshop: Workshop, sqlite: SqliteDat
     prepare(workshop, sqlite, wave(10))
     assert 'no [strategies.min]; did you mean "mine"?' in backtest(strategy="min", code=1)
     assert "no ticks of EURUSD@sim are stored" in backtest("--to", "2020-01-01", code=1)
-    with pytest.raises(SystemExit, match="2"):
-        backtest("--payout", "-5")
     assert not Path(workshop.folder / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "expected"),
+    [
+        ("--payout", "-5", "a number over 0 and at most 1000"),
+        ("--payout", "x", "a number over 0 and at most 1000"),
+        ("--candles", "1.5", "a whole number over 0 and at most 86400"),
+    ],
+)
+def test_a_number_that_will_not_do_is_told_with_what_would(
+    backtest: Run, capsys: pytest.CaptureFixture[str], flag: str, text: str, expected: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        backtest(f"{flag}={text}")
+    assert f"argument {flag}: {text}: expected {expected}" in capsys.readouterr().err
 
 
 def test_a_payout_is_as_given(workshop: Workshop, sqlite: SqliteDatabase, backtest: Run) -> None:

@@ -24,6 +24,18 @@ def test_what_is_set_aside_and_what_decides_is_said() -> None:
     ]
 
 
+def test_a_strategy_whose_next_trade_no_limit_allows_is_not_waited_for() -> None:
+    row = {"market": "EURUSD@sim", "state": "running", "reason": None}
+    poor = {**row, "strategy": "poor", "refused": "daily_loss: the stake would be 20"}
+    said = "poor cannot trade on EURUSD@sim now: daily_loss: the stake would be 20"
+    assert list(blocks_lines(answer(strategies=[poor]))) == [said]
+    both = [poor, {**row, "strategy": "rich", "refused": None}]
+    assert list(blocks_lines(answer(strategies=both))) == [
+        said,
+        "nothing blocks new trades on EURUSD@sim now: they wait for a signal of rich",
+    ]
+
+
 def test_everything_that_blocks_stands_in_a_line_of_its_own() -> None:
     blocks = [{"reason": "drain", "text": "no new trades"}, {"reason": "gap", "text": "prices are missing"}]
     lines = list(blocks_lines(answer(blocks=blocks)))
