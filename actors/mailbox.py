@@ -61,16 +61,25 @@ class BatchMailbox(Generic[Batch]):
         before = self.dropped
         self.used += len(batch)
         self._send.send_nowait(batch)
-        while self.used > self.bound:
-            try:
-                oldest = self._receive.receive_nowait()
-            except trio.WouldBlock:
-                break  # handed straight to a waiting receiver
-            self.used -= len(oldest)
-            self.dropped += len(oldest)
-            self.on_drop(oldest)
+        while self.used > self.bound and self._drop_oldest():
+            pass
         self.peak = max(self.peak, self.used)
         return self.dropped - before
+
+    def drop_all(self) -> None:
+        """Drop what is in it: nobody will take it out any more."""
+        while self._drop_oldest():
+            pass
+
+    def _drop_oldest(self) -> bool:
+        """Drop the oldest list; return whether there was one."""
+        try:
+            oldest = self.get_nowait()
+        except trio.WouldBlock:
+            return False  # handed straight to a waiting receiver
+        self.dropped += len(oldest)
+        self.on_drop(oldest)
+        return True
 
     async def get(self) -> Batch:
         """Wait for the oldest list and take it."""

@@ -358,6 +358,7 @@ class Tree:
         branch.child.remove()
         branch.port.gaps.rest(Cause.STOPPED, at_us=now_us())
         self.entrance.leave(market)
+        branch.place.mailbox.drop_all()  # what its trades still need of it is stored
         if not self.recall.forget(market):
             self._removed[market] = branch.port
         place = branch.connection.place

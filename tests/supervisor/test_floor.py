@@ -306,6 +306,22 @@ async def test_changed_strategies_are_made_anew_and_open_trades_stay(tmp_path: P
         await until(lambda: any(each.trade.stake == Decimal(7) for each in floor.trading.positions.under_way))
 
 
+async def test_prices_that_wait_for_a_market_that_changes_settle_its_trades_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async with grown_tree(tmp_path, **trading_settings(expiry_s=600)) as grown:
+        await until(lambda: under_way(grown, ONE) > 0)
+        place = grown.tree.markets[ONE].place
+        last_us = place.row.last_tick_us
+        assert last_us is not None
+        assert place.desk is not None
+        for number in (1, 2):  # the first is handed to the market at once
+            place.mailbox.put_nowait([Tick(ONE, last_us + number, 0, 1.0, None, None, None, last_us)])
+        grown.tree.remove_market(ONE)
+        assert place.desk.recovering is not None
+        await until(lambda: place.desk is not None and place.desk.recovering is None)
+
+
 async def test_strategies_that_come_with_a_reload_trade(tmp_path: Path) -> None:
     async with grown_tree(tmp_path) as grown:
         assert grown.tree.floor is None
