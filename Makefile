@@ -14,7 +14,7 @@ run: $(VENV)/installed
 	@exec $(VENV)/bin/marketd run --simulated $(ARGS)
 
 test: $(VENV)/installed-dev mariadb machine
-	$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 6 --dist worksteal $(ARGS)
 
 check: lint test
 

@@ -17,20 +17,6 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("marketd")
 
-# Folders and files whose tests wait the longest, for processes and whole machines, the longest first.
-SLOW = ("process/test_venues.py", "supervisor/test_week.py", "booted", "process", "supervisor/test_floor.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what takes longest begin first: begun last, it kept one worker busy and the others waiting."""
-    items.sort(key=_turn)  # the rest stays in its order
-
-
-def _turn(item: pytest.Item) -> int:
-    path = item.path.relative_to(Path(__file__).parent).as_posix()
-    return next((turn for turn, slow in enumerate(SLOW) if path.startswith(slow)), len(SLOW))
-
-
 @pytest.fixture(autouse=True)
 def same_log_for_every_test() -> Iterator[None]:
     """Leave the one logger of the process as it was found, whoever opened the log."""
