@@ -17,6 +17,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("marketd")
 
+
 @pytest.fixture(autouse=True)
 def same_log_for_every_test() -> Iterator[None]:
     """Leave the one logger of the process as it was found, whoever opened the log."""
