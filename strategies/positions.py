@@ -83,7 +83,8 @@ class Positions:
         """Return the trades that limits and ladders are read off: see `standing.stand`."""
         needed = set(self._under_way)
         latest: dict[str, Position] = {}  # of each market: its cooldown counts from there
-        win = max((_ended(each) for each in self._all.values() if is_lost(each) is False), default=(0, 0))
+        wins = (_ended(each) for each in self._all.values() if is_lost(each) is False)
+        win = max((end for end in wins if end < (since_us, 0)), default=(0, 0))
         for position in sorted(self._all.values(), key=_entered):
             trade = position.trade
             # The win itself too: what is kept of earlier losses must not join the run after it.

@@ -160,10 +160,9 @@ def _by_the_clock(limits: Limits, standing: Standing) -> Objections:
             yield Refused(reason=Reason.HOURS, text=text)
     until_us = paused_until_us(limits, standing)
     if until_us is not None:
-        losses, most = len(standing.losing_run), limits.max_losses_in_a_row
         until = clock_text(until_us, zone=zone)
-        text = f"{losses} losses in a row, max_losses_in_a_row is {most}: pause until {until} ({zone})"
-        yield Refused(reason=Reason.LOSSES_IN_A_ROW, text=text)
+        text = f"{limits.max_losses_in_a_row} losses in a row, as max_losses_in_a_row has it: pause until "
+        yield Refused(reason=Reason.LOSSES_IN_A_ROW, text=f"{text}{until} ({zone})")
     last_us, cooldown_us = standing.last_entry_us, round(limits.cooldown_s * SECOND_US)
     if last_us is not None and _is_within(cooldown_us, since_us=last_us, now_us=now_us):
         text = f"{(now_us - last_us) / SECOND_US:.1f} s since its last trade, cooldown_s is "
@@ -173,14 +172,16 @@ def _by_the_clock(limits: Limits, standing: Standing) -> Objections:
 def paused_until_us(limits: Limits, standing: Standing) -> int | None:
     """Return when the pause ends that losses in a row have made, None where there is none now.
 
-    Each `max_losses_in_a_row`-th loss makes one; that of the latest holds.
+    Each `max_losses_in_a_row`-th loss of a row makes one; that of the latest holds. A win that comes
+    meanwhile, of a trade that was open already, ends the row and not the pause.
     """
-    losses, most = len(standing.losing_run), limits.max_losses_in_a_row
-    if losses < most:
-        return None
-    since_us = standing.losing_run[losses // most * most - 1]
-    pause_us = round(limits.pause_min * MINUTE_US)
-    return since_us + pause_us if _is_within(pause_us, since_us=since_us, now_us=standing.now_us) else None
+    most, pause_us = limits.max_losses_in_a_row, round(limits.pause_min * MINUTE_US)
+    for run in (standing.losing_run, *reversed(standing.ended_runs)):
+        if len(run) >= most:
+            since_us = run[len(run) // most * most - 1]
+            is_now = _is_within(pause_us, since_us=since_us, now_us=standing.now_us)
+            return since_us + pause_us if is_now else None
+    return None
 
 
 def _by_what_is_open(limits: Limits, standing: Standing) -> Objections:

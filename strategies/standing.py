@@ -35,7 +35,8 @@ class Standing:
     goes on too, and the worse of the two counts.
 
     Open are trades that are under way or unknown, and `exposure` is the sum of their stakes, whatever
-    day they are of. `losing_run` is when each loss since the last win settled, the oldest first.
+    day they are of. `losing_run` is when each loss since the last win settled, the oldest first;
+    `ended_runs` are earlier ones, the oldest first, for a win ends a row and not the pause it made.
     A trade that nobody knows the result of counts as lost when it should have ended; ties and voids do
     not count. `last_entry_us` is the market's. `signals` names trades of the market by their strategy
     and the time of the tick that they were decided on, as far as they were asked for.
@@ -50,6 +51,7 @@ class Standing:
     trades_today: int = 0
     realised_today: Decimal = Decimal(0)
     losing_run: Sequence[int] = ()
+    ended_runs: Sequence[Sequence[int]] = ()
     last_entry_us: int | None = None
     signals: frozenset[tuple[str, int]] = frozenset()
 

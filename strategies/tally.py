@@ -2,7 +2,6 @@
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Sequence
 from decimal import Decimal
 
 from domain.trades import Position, TradeState
@@ -25,8 +24,8 @@ class Tally:
         self._open_on: defaultdict[str, int] = defaultdict(int)
         self._trades: defaultdict[int, int] = defaultdict(int)  # by the beginning of the day
         self._realised: defaultdict[int, Decimal] = defaultdict(Decimal)
-        self._ends: list[End] = []  # at least since the latest win
-        self._run: Sequence[int] | None = None  # losses since then, until an end changes
+        self._ends: list[End] = []  # at least since the last win before yesterday
+        self._runs: list[list[int]] | None = None  # of losses, the last one not ended; until an end changes
         self._entries: defaultdict[str, list[int]] = defaultdict(list)  # of each market, in order
         self._signals: set[tuple[str, str, int]] = set()
         self._day: Day | None = None
@@ -41,6 +40,7 @@ class Tally:
     def stand(self, market: str, *, now_us: int, purse: Purse, signal: tuple[str, int]) -> Standing:
         """Return where trading stands for a market; of its signals that one, if it has a trade."""
         day, entries = self._day_of(now_us), self._entries.get(market)
+        runs = self._losing_runs()
         days = (day.start_us, day.end_us)  # the next one too: the clock may have stepped back
         return Standing(
             now_us=now_us,
@@ -51,7 +51,8 @@ class Tally:
             exposure=self._exposure,
             trades_today=max(self._trades.get(begins_us, 0) for begins_us in days),
             realised_today=worse_of(*(self._realised.get(begins_us, Decimal(0)) for begins_us in days)),
-            losing_run=self._losing_run(),
+            losing_run=runs[-1],
+            ended_runs=runs[:-1],
             last_entry_us=entries[-1] if entries else None,
             signals=frozenset([signal]) if (market, *signal) in self._signals else frozenset(),
         )
@@ -82,21 +83,33 @@ class Tally:
             self._signals.discard(signal)
 
     def _count_end(self, end: End, one: int) -> None:
-        self._run = None
-        if one > 0:
-            insort(self._ends, end)
-        else:
+        if one < 0:
+            self._runs = None
             del self._ends[bisect_left(self._ends, end)]
+            return
+        if self._runs is not None and self._ends and end > self._ends[-1]:
+            _go_on(self._runs, end)
+        else:
+            self._runs = None
+        insort(self._ends, end)
 
-    def _losing_run(self) -> Sequence[int]:
-        if self._run is None:
-            since = len(self._ends)
-            while since > 0 and self._ends[since - 1][2]:
-                since -= 1
-            self._run = tuple(at_us for at_us, _, _ in self._ends[since:])
-        return self._run
+    def _losing_runs(self) -> list[list[int]]:
+        if self._runs is None:
+            self._runs = [[]]
+            for end in self._ends:
+                _go_on(self._runs, end)
+        return self._runs
 
     def _day_of(self, at_us: int) -> Day:
         if self._day is None or at_us not in self._day:
             self._day = day_of(at_us, zone=self.zone)
         return self._day
+
+
+def _go_on(runs: list[list[int]], end: End) -> None:
+    """Let a loss go on with the last run, and a win end it."""
+    at_us, _, is_loss = end
+    if is_loss:
+        runs[-1].append(at_us)
+    elif runs[-1]:
+        runs.append([])

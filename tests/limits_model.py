@@ -237,9 +237,7 @@ class Model:
         counted = [entry for entry in self.entries if entry.state in (WON, LOST, UNKNOWN)]
         for entry in sorted(counted, key=lambda entry: (entry.ends_us, entry.trade_id)):
             run = 0 if entry.state is WON else run + 1
-            if run == 0:
-                paused_us = None
-            elif run % limits.max_losses_in_a_row == 0:
+            if run and run % limits.max_losses_in_a_row == 0:
                 paused_us = entry.ends_us
         return paused_us is not None and now_us < paused_us + limits.pause_min * MINUTE_US
 

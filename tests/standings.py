@@ -1,5 +1,6 @@
 """Where trading stands, counted the plain way over all trades."""
 
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ def stand(positions: Iterable[Position], *, market: str, now_us: int, zone: str,
     days = (day, day_of(day.end_us, zone=zone))
     under_way = [position for position in entered if is_under_way(position)]
     here = [position for position in entered if position.trade.market == market]
+    runs = losing_runs(entered)
     return Standing(
         now_us=now_us,
         day=day,
@@ -24,26 +26,21 @@ def stand(positions: Iterable[Position], *, market: str, now_us: int, zone: str,
         exposure=sum((position.trade.stake for position in under_way), Decimal(0)),
         trades_today=max(_trades_in(each, entered) for each in days),
         realised_today=worse_of(*(_profit_in(each, entered) for each in days)),
-        losing_run=losing_run(entered),
+        losing_run=runs[-1],
+        ended_runs=runs[:-1],
         last_entry_us=max((position.trade.intended_us for position in here), default=None),
         signals=frozenset((position.strategy, position.ts_us) for position in here),
     )
 
 
-def losing_run(positions: Iterable[Position]) -> list[int]:
-    """Return when each loss since the last win settled, the oldest first."""
-    ended: list[tuple[int, int, bool]] = []
-    for position in positions:
-        lost, trade = is_lost(position), position.trade
-        if lost is not None:
-            ended.append((end_us(position), trade.id, lost))
-    ended.sort()
-    run: list[int] = []
-    for at_us, _, was_lost in reversed(ended):
-        if not was_lost:
-            break
-        run.append(at_us)
-    return run[::-1]
+def losing_runs(positions: Iterable[Position]) -> list[list[int]]:
+    """Return when the losses of each row settled, the oldest first; the last goes on, maybe empty."""
+    told = [(end_us(position), position.trade.id, is_lost(position)) for position in positions]
+    ended = sorted(each for each in told if each[2] is not None)
+    times = [at_us for at_us, _, _ in ended]
+    told_as = "".join("L" if lost else "W" for _, _, lost in ended)
+    rows = [times[match.start() : match.end()] for match in re.finditer("L+", told_as)]
+    return rows if told_as.endswith("L") else [*rows, []]
 
 
 def _trades_in(day: Day, entered: Sequence[Position]) -> int:

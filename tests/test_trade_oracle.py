@@ -269,9 +269,9 @@ def test_a_trade_in_a_pause_is_found_and_one_after_it_is_not() -> None:
     assert not any("in the pause" in each for each in entered_after_a_loss(pause_s=1))
 
 
-def test_a_win_that_comes_meanwhile_ends_a_pause() -> None:
+def test_a_win_that_comes_meanwhile_ends_no_pause() -> None:
     won = trade(signal(EUR, 7, "down"), "won", 13, "8.25")
-    assert not any("in the pause" in each for each in entered_after_a_loss(pause_s=10, won=won))
+    assert any("in the pause" in each for each in entered_after_a_loss(pause_s=10, won=won))
 
 
 def test_today_ends_at_midnight() -> None:

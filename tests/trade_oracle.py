@@ -361,10 +361,7 @@ class _Judge:
             under_way.append(trade)
 
     def _pauses(self, trades: Iterable[TradeSeen]) -> list[tuple[int, int]]:
-        """Return the pauses that losses in a row made.
-
-        A trade that was open all the while and is won ends the row, and the pause with it.
-        """
+        """Return the pauses that losses in a row made."""
         ended = sorted(
             (trade.settled_us, trade.id, trade.state)
             for trade in trades
@@ -373,9 +370,6 @@ class _Judge:
         run, pauses = 0, list[tuple[int, int]]()
         for at_us, _, state in ended:
             run = run + 1 if state == "lost" else 0
-            if not run and pauses:
-                from_us, to_us = pauses[-1]
-                pauses[-1] = from_us, min(to_us, at_us)
             if run and run % self.terms.max_losses_in_a_row == 0:
                 pauses.append((at_us, at_us + self.terms.pause_us))
         return pauses

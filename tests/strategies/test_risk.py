@@ -330,6 +330,15 @@ def test_a_win_ends_a_row_of_losses_and_ties_and_voids_do_not() -> None:
         assert asked(held, standing(before, other, after)) is why
 
 
+def test_a_win_of_a_trade_that_was_open_already_ends_no_pause() -> None:
+    two = losses(2, last_us=NOON)
+    won = position_of(WON, intended_us=NOON - 1, market="B@one", settled_us=NOON + MINUTE_US)
+    held = limits(max_losses_in_a_row=2, pause_min=30.0)
+    end_us = NOON + 30 * MINUTE_US
+    assert asked(held, standing(*two, won, now_us=end_us - 1)) is Reason.LOSSES_IN_A_ROW
+    assert asked(held, standing(*two, won, now_us=end_us)) is None
+
+
 def test_an_unknown_trade_counts_as_lost_until_it_is_known() -> None:
     lost = losses(1, last_us=NOON - 10 * MINUTE_US)
     unknown = position_of(UNKNOWN, intended_us=NOON - 5 * MINUTE_US, market="B@one")
