@@ -27,7 +27,9 @@ ANSWER_S = 10.0  # a client that does not take its answer within this, too
 CLEAN_UP_S = 0.5  # the end waits so long for a disk that hangs
 UNCREDENTIALED = -1
 # These change nothing and come often: a page of history is a request. They are not logged.
-READING = frozenset({"status", "history", "gaps", "markets", "trades", "trade", "refused", "refusals", "why"})
+READING = frozenset(
+    {"status", "history", "gaps", "last_candles", "markets", "trades", "trade", "refused", "refusals", "why"}
+)
 
 
 @attrs.frozen(kw_only=True)

@@ -65,13 +65,14 @@ class Known:
 class Ledger:
     """Reads for the trading floor, in a task of its own; a database that is away is asked again, for ever.
 
-    At the start: which trades are under way, and how the day has gone. Until that is known nothing is
-    traded. Then for each desk that misses ticks: those that are stored.
+    At the start: which trades are under way, how the day has gone, and, tick by tick, what ended while
+    we were away. Until that is known nothing is traded. Then for each desk that misses ticks: those that
+    are stored.
     """
 
     def __init__(self, tree: "Tree") -> None:
         self._tree = tree
-        self._is_told = False
+        self._known: Known | None = None
         self._lost: dict[str, DeskPlace] = {}
         self._changed = trio.Event()
 
@@ -85,17 +86,22 @@ class Ledger:
     async def run(self, floor: "Floor") -> None:
         """Read what is wanted, for ever."""
         await self._tree.writer.recovered()
-        if not self._is_told:
-            await self._tell(floor)
-            self._is_told = True
+        if self._known is None:
+            self._known = await self._tell(floor)
+        await self._bring_all()
+        floor.be_ready(self._known)  # what ended while we were away is known, and counts
         while True:
-            while self._lost:
-                market, place = next(iter(self._lost.items()))
-                await self._bring(place)
-                if place.recovering is None:
-                    del self._lost[market]
             self._changed = trio.Event()
             await self._changed.wait()
+            await self._bring_all()
+
+    async def _bring_all(self) -> None:
+        """Bring each desk what it misses, until none misses anything."""
+        while self._lost:
+            market, place = next(iter(self._lost.items()))
+            await self._bring(place)
+            if place.recovering is None:
+                del self._lost[market]
 
     async def show_stored(self, place: "DeskPlace", before_us: int) -> None:
         """Show strategies the candles they need to begin with; at the deadline they begin without."""
@@ -114,7 +120,8 @@ class Ledger:
 
     # --- trades of before ---------------------------------------------------------------------
 
-    async def _tell(self, floor: "Floor") -> None:
+    async def _tell(self, floor: "Floor") -> Known:
+        """Read the trades of before, and let each desk have those that are under way there."""
         mode = Mode(self._tree.settings.trading.mode)
         known = await self._read(partial(Known.read, mode=mode))
         floor.remember(known)
@@ -129,7 +136,7 @@ class Ledger:
             branch = self._tree.markets.get(market)
             if branch is not None and branch.port.row.desired is Desired.STOPPED:
                 self._tree.entrance.run_until_settled(market)
-        floor.be_ready(known)
+        return known
 
     # --- ticks that a desk missed -------------------------------------------------------------
 

@@ -111,6 +111,10 @@ class MariaDB:
         """Let it hang: connections stay open, nothing answers (SIGSTOP)."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        # A thread on another processor may answer once more before the signal reaches it.
+        while any(_state(task) != "T" for task in tasks.iterdir()):
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let it go on after `pause()`."""
@@ -205,6 +209,14 @@ def running_mariadb() -> Iterator[MariaDB]:
             yield server
         finally:
             server.kill()
+
+
+def _state(task: Path) -> str:
+    """Return a thread's state as the kernel has it; of one that has just ended, that it is stopped."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "T"
 
 
 @attrs.frozen(kw_only=True)
