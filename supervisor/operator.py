@@ -7,7 +7,8 @@ import msgspec
 import trio
 
 from actors.control import Peer
-from domain.errors import RejectedError, StorageBusy
+from actors.mailbox import Answer
+from domain.errors import MarketdError, RejectedError, StorageBusy
 from domain.events import Event, emit
 from domain.states import Desired
 from supervisor.listings import content_of
@@ -143,8 +144,18 @@ class Operator:
             timeframes_s=tuple(self._tree.settings.storage.timeframes_s),
         )
         work = reading.plan(command, arguments, configured=configured)
+        answer = Answer[dict[str, Any] | RejectedError]()
+
+        async def read() -> None:
+            try:
+                answer.set(await self._tree.writer.read(work))
+            except MarketdError as error:
+                answer.fail(error)
+
+        # In a task of its own: a thread that hangs in the database cannot be left by a deadline.
+        self._tree.soon(f"read {command}", read)
         with trio.move_on_after(READ_S):
-            return requests.settle(await self._tree.writer.read(work))
+            return requests.settle(await answer.wait())
         raise StorageBusy(f"{command}: the database did not answer within {READ_S:.0f} s")
 
     # --- the daemon ---------------------------------------------------------------------------

@@ -262,12 +262,14 @@ async def test_wrong_argument_is_refused_and_reads_nothing(tmp_path: Path) -> No
 async def test_database_that_does_not_answer_is_said_not_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never_comes_back(_: Any) -> None:
-        await trio.sleep_forever()
+    async def comes_back_late(_: Any) -> dict[str, Any]:
+        with trio.CancelScope(shield=True):  # as a thread is, which nobody can cancel
+            await trio.sleep(1.0)
+        return {}
 
     async with grown_tree(tmp_path) as grown:
         monkeypatch.setattr(operator, "READ_S", 0.05)
-        monkeypatch.setattr(grown.tree.writer, "read", never_comes_back)
+        monkeypatch.setattr(grown.tree.writer, "read", comes_back_late)
         with pytest.raises(StorageBusy, match="gaps"):
             await grown.ask("gaps")
 
