@@ -1,5 +1,6 @@
 """Reads one table of a settings file into its attrs class, and names key and value where it cannot."""
 
+import enum
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
@@ -87,6 +88,8 @@ def _read_value(field: "attrs.Attribute[Any]", value: object, *, where: str) -> 
 
 def _reason(error: Exception, field: "attrs.Attribute[Any]", value: object) -> str:
     """Return what msgspec or an attrs validator complains of, without what our message says already."""
+    if isinstance(field.type, enum.EnumMeta):
+        return f"expected {' or '.join(repr(str(each.value)) for each in field.type)}"
     text = str(error.args[0]).replace("`", "").replace(" | null", "")
     return text.removeprefix(f"'{field.name}' ").removesuffix(f": {value}")
 

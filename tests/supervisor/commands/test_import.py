@@ -444,6 +444,10 @@ def test_date_and_clock_in_columns_of_their_own_are_one_time(embedded: Installat
 
 
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
+    "no such kind": (
+        lambda map_: map_.replace('kind = "ticks"', 'kind = "tick"'),
+        "kind = 'tick': expected 'ticks' or 'candles'",
+    ),
     "no such table": (lambda map_: map_.replace('"ticks"\nkind', '"tick"\nkind'), "table = 'tick': not in"),
     "no such column": (
         lambda map_: map_.replace('"value"', '"price"'),
