@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from domain.trades import Position, TradeState
-from strategies.days import DAY_US, Day, day_of
+from strategies.days import Day, day_of
 from strategies.standing import Purse, Standing, end_us, is_lost, is_under_way
 from strategies.tally import Tally
 
@@ -73,7 +73,8 @@ class Positions:
         if self._day is not None and now_us in self._day:
             return
         self._day = day_of(now_us, zone=zone)
-        kept = self._still_needed(self._day.start_us - DAY_US)
+        # Not 24 hours: where clocks change a day has 25, and its first hour counts too.
+        kept = self._still_needed(day_of(self._day.start_us - 1, zone=zone).start_us)
         for trade_id in self._all.keys() - kept:
             position = self._all.pop(trade_id)
             self._tally.change(position, None)
