@@ -340,7 +340,9 @@ def test_the_first_hour_of_a_day_of_25_counts_where_the_clock_steps_back_to_it()
     before = [("doubling", "B@one"), ("flat", "A@one"), ("flat", "A@one"), ("flat", "B@one")]
     states = [LOST, WON, TradeState.TIED]
     days.midnight_comes_twice(before=before, between=[("flat", "A@one")], after=[], states=states)
-    days.midnight_comes_twice(before=[("doubling", "A@one")], between=[("flat", "A@one")], after=[], states=[])
+    days.midnight_comes_twice(
+        before=[("doubling", "A@one")], between=[("flat", "A@one")], after=[], states=[]
+    )
 
 
 def test_no_sequence_of_events_exceeds_a_limit() -> None:
