@@ -72,11 +72,6 @@ class Fence(Protocol):
         """Return what the method returns."""
 
 
-def no_fence(_: Seat, method: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it, and let through what it raises."""
-    return method(*arguments)
-
-
 @attrs.define(kw_only=True, eq=False)
 class Track:
     """One timeframe: its open candle, and the seats that it is built for."""

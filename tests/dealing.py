@@ -1,6 +1,6 @@
 """Ticks, positions and strategies for tests of trading. Times are seconds on the venue's axis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +10,7 @@ from domain.contracts import ContractRules, OpensAt, Tie
 from domain.gaps import Gap
 from domain.market import Tick
 from domain.trades import Direction, Outcome, Position, Trade, TradeSettled, TradeState
+from strategies.desk import Seat, Wish
 from strategies.paper import PaperBook
 from strategies.strategy import Decision, SeenCandle, Strategy, View
 
@@ -86,3 +87,24 @@ class EveryCandle(Strategy):
     def on_candle(self, candle: SeenCandle, view: View) -> Decision | None:
         rises = candle.close >= candle.open
         return Decision(direction=Direction.UP if rises else Direction.DOWN, inputs={"close": candle.close})
+
+
+def wish_at(at_s: float, *, strategy: str = "test") -> Wish:
+    """A wish to trade up for a minute."""
+    return Wish(
+        strategy=strategy,
+        market=MARKET,
+        ts_us=us(at_s),
+        seq=0,
+        direction=Direction.UP,
+        expiry_s=60,
+        price=1.25,
+        price_age_ms=40,
+        inputs="{}",
+        now_us=us(at_s) + UNDER_WAY_US,
+    )
+
+
+def no_fence(_: Seat, method: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it, and let through what it raises."""
+    return method(*arguments)

@@ -5,13 +5,13 @@ from typing import Any
 
 import attrs
 import trio
-from dealing import MARKET, RULES, EveryCandle
+from dealing import MARKET, RULES, EveryCandle, no_fence
 
 from actors.desks import DeskPlace, Item, TraderBox
 from actors.mailbox import Mailbox
 from domain.gaps import Gap
 from domain.market import Tick
-from strategies.desk import Desk, Seat, Wish, no_fence
+from strategies.desk import Desk, Seat, Wish
 from strategies.paper import PaperBook
 from strategies.strategy import Decision, SeenCandle, Strategy, View
 

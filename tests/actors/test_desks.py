@@ -1,14 +1,14 @@
 import attrs
 import pytest
 import trio
-from dealing import MARKET, EveryCandle, gap_of, sent, tick_at, us
+from dealing import MARKET, EveryCandle, gap_of, no_fence, sent, tick_at, us
 from desks import Told, told_by
 
 from actors.desks import DeskPlace
 from domain.gaps import Cause, Gap
 from domain.market import Tick
 from domain.trades import OrderRefused, TradeOpened, TradeSettled, TradeState
-from strategies.desk import Desk, Wish, no_fence
+from strategies.desk import Desk, Wish
 
 RISE = {1: 1.0, 11: 1.1, 21: 1.2, 31: 1.3}
 

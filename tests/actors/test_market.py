@@ -45,8 +45,10 @@ def test_strategies_see_the_ticks_of_a_message_in_order() -> None:
     assert told.notes.ticks == message
 
 
-def test_a_market_without_strategies_takes_its_ticks_and_does_nothing() -> None:
-    Market(make_feed("EURUSDT").market_place("EURUSDT")).handle([tick(1)])
+def test_a_market_without_strategies_takes_its_ticks_and_asks_nobody() -> None:
+    place = make_feed("EURUSDT").market_place("EURUSDT")
+    Market(place).handle([tick(1)])
+    assert (place.desk, place.requests.used) == (None, 0)
 
 
 # --- run(), with the connection's side played by the test -----------------------------------------

@@ -3,13 +3,12 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from dealing import MARKET, RULES, UNDER_WAY_US, us
+from dealing import MARKET, RULES, us, wish_at
 from trio.testing import MockClock
 
 from actors.trade_talk import FOLD_S, TradeTalk
 from domain.events import LOGGER
 from domain.trades import (
-    Direction,
     Mode,
     OrderRefused,
     OrderSent,
@@ -18,7 +17,6 @@ from domain.trades import (
     TradeSettled,
     TradeState,
 )
-from strategies.desk import Wish
 from strategies.limits import Limits
 from strategies.risk import Conditions, Reason, Refused
 from strategies.stake import Plan
@@ -33,21 +31,6 @@ def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> py
     monkeypatch.setattr(LOGGER, "propagate", True)
     caplog.set_level("INFO")
     return caplog
-
-
-def wish_at(at_s: float, *, strategy: str = "test") -> Wish:
-    return Wish(
-        strategy=strategy,
-        market=MARKET,
-        ts_us=us(at_s),
-        seq=0,
-        direction=Direction.UP,
-        expiry_s=60,
-        price=1.25,
-        price_age_ms=40,
-        inputs="{}",
-        now_us=us(at_s) + UNDER_WAY_US,
-    )
 
 
 class Spoken:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from dealing import MARKET, RULES, UNDER_WAY_US, us
+from dealing import MARKET, RULES, us, wish_at
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.desks import Acknowledged, Item, TraderBox
@@ -17,7 +17,6 @@ from actors.unkept import Unkept
 from domain.errors import InvariantError, JournalFull
 from domain.messages import KeepLedger
 from domain.trades import (
-    Direction,
     LedgerRow,
     Mode,
     Order,
@@ -37,21 +36,6 @@ from strategies.trading import Account, Trading
 GOOD = Conditions(rules=RULES, payout_percent=80.0, price_age_ms=40, stale_after_ms=60_000)
 GUARD_S = 600  # of a clock that jumps
 MANY = attrs.evolve(Limits(), max_open_trades=100, max_open_per_market=100)
-
-
-def wish_at(at_s: float) -> Wish:
-    return Wish(
-        strategy="test",
-        market=MARKET,
-        ts_us=us(at_s),
-        seq=0,
-        direction=Direction.UP,
-        expiry_s=60,
-        price=1.25,
-        price_age_ms=40,
-        inputs="{}",
-        now_us=us(at_s) + UNDER_WAY_US,
-    )
 
 
 @attrs.define(kw_only=True, eq=False)

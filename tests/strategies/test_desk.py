@@ -2,13 +2,13 @@ from collections.abc import Sequence
 
 import attrs
 import pytest
-from dealing import MARKET, EveryCandle, book_with, gap_of, sent, tick_at, us
+from dealing import MARKET, EveryCandle, book_with, gap_of, no_fence, sent, tick_at, us
 
 from domain.errors import BadDecision
 from domain.gaps import Gap
 from domain.market import Tick
 from domain.trades import Direction, Outcome
-from strategies.desk import MOST_LATE, Desk, Seat, Wish, no_fence
+from strategies.desk import MOST_LATE, Desk, Seat, Wish
 from strategies.strategy import Decision, SeenCandle, Strategy, View
 
 

@@ -5,13 +5,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from dealing import MARKET, book_with, tick_at
+from dealing import MARKET, book_with, no_fence, tick_at
 from documents import ROOT, Document
 
 from domain.errors import ConfigError
 from domain.trades import Direction
 from strategies import BUILT_IN
-from strategies.desk import Desk, Seat, Wish, no_fence
+from strategies.desk import Desk, Seat, Wish
 from strategies.risk import Reason
 from supervisor.settings import load, read_settings
 from supervisor.terms import load_strategies

@@ -4,14 +4,14 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from dealing import MARKET, RULES, EveryCandle, gap_of, tick_at, us
+from dealing import MARKET, RULES, EveryCandle, gap_of, no_fence, tick_at, us
 
 from domain.contracts import ContractRules
 from domain.gaps import Gap
 from domain.market import Candle, CandleBuilder, Tick
 from domain.trades import Direction, LedgerRow, Mode, Position, Trade, TradeState
 from strategies.candle_prices import gap_for_candles, prices_of, rules_for_candles
-from strategies.desk import Desk, Seat, no_fence
+from strategies.desk import Desk, Seat
 from strategies.limits import Limits
 from strategies.paper import Offer, PaperBook
 from strategies.replay import Assumed, Replay, StoredCandles

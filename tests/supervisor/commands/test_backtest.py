@@ -10,13 +10,13 @@ from pathlib import Path
 import attrs
 import pytest
 from databases import AnyDatabase, Batch, MariadbDatabase, open_store
-from dealing import MARKET, RULES, us
+from dealing import MARKET, RULES, no_fence, us
 
 from domain.contracts import ContractRules, OpensAt, Tie
 from domain.gaps import Gap
 from domain.market import CandleBuilder, Tick
 from domain.trades import Direction, LedgerRow, Mode, Order, OrderSent, Outcome, Signal, Trade
-from strategies.desk import Desk, Seat, Wish, no_fence
+from strategies.desk import Desk, Seat, Wish
 from strategies.limits import Limits
 from strategies.paper import Offer, PaperBook
 from strategies.replay import Assumed, Replay
